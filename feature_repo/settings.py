@@ -1,0 +1,246 @@
+"""Every setting of Shelfwise, its default and what it is for: the one home for ports, folders, addresses and limits.
+
+Values come, strongest first, from environment variables (``SHELFWISE_KAFKA__PORT=9192``), from a TOML file
+(``shelfwise.toml`` beside ``pyproject.toml``, or the path in ``SHELFWISE_CONFIG``), and from the defaults here. A key
+that is not declared below is refused in both places, so that a misspelt setting cannot be silently ignored.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+PROJECT_ROOT = Path(__file__).resolve().parent.parent
+ENV_PREFIX = "SHELFWISE_"
+CONFIG_PATH_VARIABLE = "SHELFWISE_CONFIG"
+
+
+class SettingsError(ValueError):
+    """A setting is unknown or has a value that cannot be used; the message names it and says what to do."""
+
+
+class Section(BaseModel):
+    """A group of settings; unknown keys are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class KafkaSettings(Section):
+    """The broker that every event passes through."""
+
+    bootstrap: str = Field(
+        "", description="host:port[,host:port] of your own brokers; empty: run the embedded one"
+    )
+    host: str = Field("127.0.0.1", description="address the embedded broker listens on")
+    port: int = Field(9092, description="client port of the embedded broker")
+    controller_port: int = Field(9093, description="KRaft controller port of the embedded broker")
+    heap: str = Field("512m", description="Java heap of the embedded broker")
+    events_topic: str = Field("shelfwise.events", description="accepted events, keyed by customer")
+    quarantine_topic: str = Field("shelfwise.quarantine", description="rejected events with their reasons")
+    partitions: int = Field(4, description="partitions of each topic when it is created")
+
+    @property
+    def servers(self) -> str:
+        """``host:port`` list to connect to, whoever runs the broker."""
+        return self.bootstrap or f"{self.host}:{self.port}"
+
+    @property
+    def embedded(self) -> bool:
+        return not self.bootstrap
+
+
+class RedisSettings(Section):
+    """The online store's server."""
+
+    url: str = Field("", description="host:port of your own Redis; empty: run one on this machine")
+    host: str = Field("127.0.0.1", description="address the local Redis listens on")
+    port: int = Field(6379, description="port of the local Redis")
+    password: SecretStr = Field(SecretStr(""), description="password, if your Redis wants one")
+    server: str = Field(
+        "", description="path of a redis-server to run; empty: an installed one, else the one that came by pip"
+    )
+
+    @property
+    def address(self) -> str:
+        """``host:port`` to connect to, whoever runs the server."""
+        return self.url or f"{self.host}:{self.port}"
+
+    @property
+    def embedded(self) -> bool:
+        return not self.url
+
+
+class CollectorSettings(Section):
+    """The HTTP API that trackers send to."""
+
+    host: str = Field("127.0.0.1", description="address the collector listens on")
+    port: int = Field(8080, description="port of the collector")
+    write_key: SecretStr = Field(
+        SecretStr("demo-write-key"), description="the write key that trackers must send (basic auth user name)"
+    )
+    max_event_bytes: int = Field(32_768, description="largest single event accepted (Segment's limit: 32 KB)")
+    max_body_bytes: int = Field(512_000, description="largest request body accepted (Segment's limit: 500 KB)")
+    ack_timeout_seconds: float = Field(10.0, description="how long to wait for Kafka before answering 503")
+
+
+class StreamSettings(Section):
+    """The Spark Structured Streaming job."""
+
+    interval: str = Field(
+        "0 seconds", description="refresh interval of the features; 0 seconds: as soon as the last batch ends"
+    )
+    archive_interval: str = Field("10 seconds", description="refresh interval of the event archive")
+    max_events_per_batch: int = Field(50_000, description="most events that one micro-batch takes from Kafka")
+    duplicate_horizon: str = Field(
+        "6 hours", description="a message id seen again within this time of arrival counts as a duplicate"
+    )
+    future_tolerance_seconds: int = Field(
+        300, description="an event dated further than this after its arrival is quarantined"
+    )
+    shuffle_partitions: int = Field(2, description="Spark tasks (and state store shards) per stage")
+    compact_every_minutes: float = Field(10.0, description="how often small files of the offline store are merged")
+    keep_unused_files_hours: float = Field(24.0, description="how long files that compaction replaced are kept")
+
+
+class SparkSettings(Section):
+    """The Spark engine under the stream and the backfill."""
+
+    master: str = Field("local[2]", description="Spark master URL")
+    driver_memory: str = Field("2g", description="Java heap of the Spark driver")
+
+
+class TrainingSettings(Section):
+    """What ``python -m training run`` learns from and how."""
+
+    seed: int = Field(7, description="seed of everything random in training")
+    factors: int = Field(64, description="latent factors of the ALS candidate model")
+    als_iterations: int = Field(15, description="ALS sweeps")
+    negatives: int = Field(10, description="most unclicked products per impression list kept as negatives")
+    max_lists: int = Field(30_000, description="most impression lists used, the latest first")
+    test_share: float = Field(0.2, description="last share of the time span, held out for evaluation")
+    candidates: int = Field(200, description="candidates given to the ranker per request")
+
+
+class ServingSettings(Section):
+    """The BentoML service."""
+
+    host: str = Field("127.0.0.1", description="address the service listens on")
+    port: int = Field(3000, description="port of the service")
+    model: str = Field("shelfwise:latest", description="tag in BentoML's model store")
+    workers: int = Field(1, description="worker processes")
+    max_k: int = Field(100, description="most recommendations one request may ask for")
+    snapshot_seconds: float = Field(2.0, description="how often item features are refreshed in the worker")
+    read_timeout_ms: int = Field(50, description="how long to wait for the customer's features before falling back")
+
+
+class Settings(BaseSettings):
+    """All settings, read once by :func:`get_settings`."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=ENV_PREFIX, env_nested_delimiter="__", extra="forbid", frozen=True
+    )
+
+    home: Path = Field(
+        PROJECT_ROOT / "var", description="where everything that runs keeps its data, logs and models"
+    )
+    kafka: KafkaSettings = KafkaSettings()
+    redis: RedisSettings = RedisSettings()
+    collector: CollectorSettings = CollectorSettings()
+    stream: StreamSettings = StreamSettings()
+    spark: SparkSettings = SparkSettings()
+    training: TrainingSettings = TrainingSettings()
+    serving: ServingSettings = ServingSettings()
+
+    @property
+    def warehouse(self) -> Path:
+        """Folder of the offline store's Delta tables."""
+        return self.home / "warehouse"
+
+    @property
+    def checkpoints(self) -> Path:
+        """Folder of the stream's checkpoints; disposable, because the offline store can reseed them."""
+        return self.home / "checkpoints"
+
+    @property
+    def jars(self) -> Path:
+        """Folder of the Java libraries that set-up fetched (``kafka/`` and ``spark/``)."""
+        return PROJECT_ROOT / ".venv" / "jars"
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return (init_settings, env_settings, TomlConfigSettingsSource(settings_cls, toml_file=_config_file()))
+
+
+@lru_cache
+def get_settings() -> Settings:
+    """The settings of this process.
+
+    Raises:
+        SettingsError: a key is unknown, a value has the wrong type, or the file named in SHELFWISE_CONFIG is missing.
+    """
+    _refuse_unknown_variables()
+    try:
+        return Settings()
+    except ValueError as error:
+        raise SettingsError(f"settings cannot be used: {error}") from error
+
+
+def _config_file() -> Path | None:
+    named = os.environ.get(CONFIG_PATH_VARIABLE)
+    if named and not Path(named).is_file():
+        raise SettingsError(f"{CONFIG_PATH_VARIABLE} names {named}, which is not a file")
+    return Path(named) if named else PROJECT_ROOT / "shelfwise.toml"
+
+
+def variable_names() -> dict[str, str]:
+    """Every environment variable that sets something, with its description."""
+    names: dict[str, str] = {}
+    for name, field in Settings.model_fields.items():
+        annotation: Any = field.annotation
+        if isinstance(annotation, type) and issubclass(annotation, Section):
+            for key, inner in annotation.model_fields.items():
+                names[f"{ENV_PREFIX}{name}__{key}".upper()] = inner.description or ""
+        else:
+            names[f"{ENV_PREFIX}{name}".upper()] = field.description or ""
+    return names
+
+
+def _refuse_unknown_variables() -> None:
+    """pydantic-settings ignores unknown environment variables; a typo there must not pass unseen."""
+    known = {*variable_names(), CONFIG_PATH_VARIABLE}
+    unknown = sorted(name for name in os.environ if name.startswith(ENV_PREFIX) and name not in known)
+    if unknown:
+        raise SettingsError(
+            f"unknown setting {', '.join(unknown)}; `python -m feature_repo.settings` lists those there are"
+        )
+
+
+def main() -> None:
+    """Print every setting with its value and meaning, secrets masked."""
+    settings = get_settings()
+    for name, description in variable_names().items():
+        value: Any = settings
+        for part in name.removeprefix(ENV_PREFIX).lower().split("__"):
+            value = getattr(value, part)
+        print(f"{name}={value}\n    {description}")
+
+
+if __name__ == "__main__":
+    main()
