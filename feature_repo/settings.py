@@ -67,7 +67,8 @@ class RedisSettings(Section):
     port: int = Field(6379, description="port of the local Redis")
     password: SecretStr = Field(SecretStr(""), description="password, if your Redis wants one")
     server: str = Field(
-        "", description="path of a redis-server to run; empty: an installed one, else the one that came by pip"
+        "",
+        description="path of a redis-server to run; empty: an installed one, else the one that came by pip",
     )
 
     @property
@@ -86,10 +87,13 @@ class CollectorSettings(Section):
     host: str = Field("127.0.0.1", description="address the collector listens on")
     port: int = Field(8080, description="port of the collector")
     write_key: SecretStr = Field(
-        SecretStr("demo-write-key"), description="the write key that trackers must send (basic auth user name)"
+        SecretStr("demo-write-key"),
+        description="the write key that trackers must send (basic auth user name)",
     )
     max_event_bytes: int = Field(32_768, description="largest single event accepted (Segment's limit: 32 KB)")
-    max_body_bytes: int = Field(512_000, description="largest request body accepted (Segment's limit: 500 KB)")
+    max_body_bytes: int = Field(
+        512_000, description="largest request body accepted (Segment's limit: 500 KB)"
+    )
     ack_timeout_seconds: float = Field(10.0, description="how long to wait for Kafka before answering 503")
 
 
@@ -108,8 +112,12 @@ class StreamSettings(Section):
         300, description="an event dated further than this after its arrival is quarantined"
     )
     shuffle_partitions: int = Field(2, description="Spark tasks (and state store shards) per stage")
-    compact_every_minutes: float = Field(10.0, description="how often small files of the offline store are merged")
-    keep_unused_files_hours: float = Field(24.0, description="how long files that compaction replaced are kept")
+    compact_every_minutes: float = Field(
+        10.0, description="how often small files of the offline store are merged"
+    )
+    keep_unused_files_hours: float = Field(
+        24.0, description="how long files that compaction replaced are kept"
+    )
 
 
 class SparkSettings(Section):
@@ -140,7 +148,9 @@ class ServingSettings(Section):
     workers: int = Field(1, description="worker processes")
     max_k: int = Field(100, description="most recommendations one request may ask for")
     snapshot_seconds: float = Field(2.0, description="how often item features are refreshed in the worker")
-    read_timeout_ms: int = Field(50, description="how long to wait for the customer's features before falling back")
+    read_timeout_ms: int = Field(
+        50, description="how long to wait for the customer's features before falling back"
+    )
 
 
 class Settings(BaseSettings):
