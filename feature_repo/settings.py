@@ -20,13 +20,11 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from feature_repo.errors import SettingsError
+
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 ENV_PREFIX = "SHELFWISE_"
 CONFIG_PATH_VARIABLE = "SHELFWISE_CONFIG"
-
-
-class SettingsError(ValueError):
-    """A setting is unknown or has a value that cannot be used; the message names it and says what to do."""
 
 
 class Section(BaseModel):

@@ -1,0 +1,154 @@
+"""The aggregates: each feature that is computed from events is declared here, once.
+
+From these declarations are compiled the streaming job and the historical backfill (``ingestion/contributions.py``), the
+Feast schemas (``feature_repo/features.py``) and the arithmetic that readers apply (``feature_repo/reading.py``).
+
+Decayed sums use forward decay (Cormode, Shkapenyuk, Srivastava and Xu, "Forward Decay", ICDE 2009): an event of weight w
+at time t contributes w * 2^((t - L) / h) to a plain sum S, with a landmark L shared by all events. The decayed sum as of
+time T is S * 2^(-(T - L) / h), whatever the order in which events arrive. What the stores hold is the value as of the
+row's last event, so that the landmark is nobody's business but the computing job's.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import IntEnum, StrEnum
+
+from feature_repo.contract import ADDED, CLICKED, EVENTS, LIST_VIEWED, ORDERED, REMOVED, VIEWED, WISHLISTED
+from feature_repo.errors import DefinitionError
+
+SHORTEST_HALF_LIFE = timedelta(hours=6)
+LONGEST_HALF_LIFE = timedelta(days=365)
+
+
+class Entity(StrEnum):
+    """Whom a feature describes; the value names its join key's prefix."""
+
+    CUSTOMER = "customer"
+    ITEM = "item"
+
+    @property
+    def key(self) -> str:
+        """The join key column in every store."""
+        return "customer_id" if self is Entity.CUSTOMER else "product_id"
+
+
+class Action(IntEnum):
+    """What a customer did to a product, as coded in the last-k sequence."""
+
+    CLICKED = 1
+    VIEWED = 2
+    ADDED = 3
+    REMOVED = 4
+    ORDERED = 5
+    WISHLISTED = 6
+
+
+ACTION_OF_EVENT: dict[str, Action] = {
+    CLICKED: Action.CLICKED,
+    VIEWED: Action.VIEWED,
+    ADDED: Action.ADDED,
+    REMOVED: Action.REMOVED,
+    ORDERED: Action.ORDERED,
+    WISHLISTED: Action.WISHLISTED,
+}
+
+
+@dataclass(frozen=True)
+class DecayedSum:
+    """An exponentially decayed count of events, or sum of a product's field over them.
+
+    Attributes:
+        name: feature name; by convention ``<what>_<half-life>``.
+        entity: whom it describes. A customer's count grows by one per event, an item's by one per line about it.
+        event: name of the ``track`` event.
+        half_life: after this time an event counts half; between 6 hours and 365 days.
+        value: a numeric field of the product to sum (``quantity``, ``price``) instead of counting.
+    """
+
+    name: str
+    entity: Entity
+    event: str
+    half_life: timedelta
+    value: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.event not in EVENTS:
+            raise DefinitionError(f"{self.name}: {self.event!r} is not an event of the contract")
+        if not SHORTEST_HALF_LIFE <= self.half_life <= LONGEST_HALF_LIFE:
+            raise DefinitionError(
+                f"{self.name}: the half-life must lie between 6 hours and 365 days, not {self.half_life}"
+            )
+        if self.value not in (None, "quantity", "price"):
+            raise DefinitionError(f"{self.name}: value must be quantity, price or nothing, not {self.value!r}")
+
+    @property
+    def half_life_seconds(self) -> float:
+        return self.half_life.total_seconds()
+
+    @property
+    def description(self) -> str:
+        """One line for the feature store's documentation."""
+        what = f"sum of {self.value} over" if self.value else "number of"
+        hours = self.half_life_seconds / 3600
+        span = f"{hours / 24:g} days" if hours >= 48 else f"{hours:g} hours"
+        return f"{what} {self.event} events, decayed with a half-life of {span}, as of last_event_at"
+
+
+@dataclass(frozen=True)
+class LastK:
+    """A customer's last ``k`` interactions, newest first, as three parallel arrays.
+
+    The arrays are ``<name>_items``, ``<name>_actions`` (see :class:`Action`) and ``<name>_times`` (epoch milliseconds).
+    """
+
+    name: str
+    k: int
+    events: tuple[str, ...]
+
+
+_HOURS_6 = timedelta(hours=6)
+_DAY = timedelta(days=1)
+_WEEK = timedelta(days=7)
+_MONTH = timedelta(days=30)
+
+RECENT = LastK("recent", k=50, events=tuple(ACTION_OF_EVENT))
+
+DECAYED_SUMS: tuple[DecayedSum, ...] = (
+    DecayedSum("clicks_1d", Entity.CUSTOMER, CLICKED, _DAY),
+    DecayedSum("clicks_30d", Entity.CUSTOMER, CLICKED, _MONTH),
+    DecayedSum("views_1d", Entity.CUSTOMER, VIEWED, _DAY),
+    DecayedSum("views_30d", Entity.CUSTOMER, VIEWED, _MONTH),
+    DecayedSum("carts_1d", Entity.CUSTOMER, ADDED, _DAY),
+    DecayedSum("carts_30d", Entity.CUSTOMER, ADDED, _MONTH),
+    DecayedSum("removals_30d", Entity.CUSTOMER, REMOVED, _MONTH),
+    DecayedSum("orders_30d", Entity.CUSTOMER, ORDERED, _MONTH),
+    DecayedSum("impressions_6h", Entity.ITEM, LIST_VIEWED, _HOURS_6),
+    DecayedSum("impressions_7d", Entity.ITEM, LIST_VIEWED, _WEEK),
+    DecayedSum("clicks_6h", Entity.ITEM, CLICKED, _HOURS_6),
+    DecayedSum("clicks_7d", Entity.ITEM, CLICKED, _WEEK),
+    DecayedSum("views_6h", Entity.ITEM, VIEWED, _HOURS_6),
+    DecayedSum("views_7d", Entity.ITEM, VIEWED, _WEEK),
+    DecayedSum("carts_6h", Entity.ITEM, ADDED, _HOURS_6),
+    DecayedSum("carts_7d", Entity.ITEM, ADDED, _WEEK),
+    DecayedSum("orders_7d", Entity.ITEM, ORDERED, _WEEK),
+    DecayedSum("orders_30d", Entity.ITEM, ORDERED, _MONTH),
+)
+
+
+def decayed_sums(entity: Entity) -> tuple[DecayedSum, ...]:
+    """The declared sums of one entity, in declaration order."""
+    return tuple(aggregate for aggregate in DECAYED_SUMS if aggregate.entity is entity)
+
+
+def definition_hash() -> str:
+    """A fingerprint of everything declared here: a stream's checkpoint is good for one definition only."""
+    text = repr((DECAYED_SUMS, RECENT, sorted(ACTION_OF_EVENT.items())))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def shortest_half_life() -> timedelta:
+    """The shortest declared half-life; it bounds how far from its landmark a sum can be kept in a double."""
+    return min(aggregate.half_life for aggregate in DECAYED_SUMS)

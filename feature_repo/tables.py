@@ -1,0 +1,210 @@
+"""The offline store's Delta tables: names, columns, places. Everything that reads or writes one finds it here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+
+from feature_repo.aggregates import RECENT, Entity, decayed_sums
+from feature_repo.settings import get_settings
+
+TIMESTAMP = pa.timestamp("us", tz="UTC")
+
+
+@dataclass(frozen=True)
+class Table:
+    """A Delta table of the warehouse.
+
+    Attributes:
+        name: folder name under the warehouse.
+        schema: Arrow schema of its columns.
+        description: one line for people.
+        partition_by: columns that the files are split by.
+    """
+
+    name: str
+    schema: pa.Schema
+    description: str
+    partition_by: tuple[str, ...] = ()
+
+    @property
+    def path(self) -> Path:
+        return get_settings().warehouse / self.name
+
+    @property
+    def uri(self) -> str:
+        return str(self.path)
+
+    def exists(self) -> bool:
+        return (self.path / "_delta_log").is_dir()
+
+    def create_if_missing(self) -> None:
+        """Make an empty table, so that Feast and notebooks can read it before the first event."""
+        if not self.exists():
+            from deltalake import DeltaTable
+
+            DeltaTable.create(
+                self.uri,
+                self.schema,
+                mode="ignore",
+                name=self.name,
+                description=self.description,
+                partition_by=list(self.partition_by) or None,
+            )
+
+
+def _activity_schema(entity: Entity) -> pa.Schema:
+    fields = [
+        pa.field(entity.key, pa.string()),
+        pa.field("event_timestamp", TIMESTAMP),
+        pa.field("created", TIMESTAMP),
+        pa.field("last_event_at", pa.float64()),
+        pa.field("event_count", pa.int64()),
+        *(pa.field(aggregate.name, pa.float64()) for aggregate in decayed_sums(entity)),
+    ]
+    if entity is Entity.CUSTOMER:
+        fields += [
+            pa.field(f"{RECENT.name}_items", pa.list_(pa.string())),
+            pa.field(f"{RECENT.name}_actions", pa.list_(pa.int32())),
+            pa.field(f"{RECENT.name}_times", pa.list_(pa.int64())),
+        ]
+    return pa.schema(fields)
+
+
+PRODUCT = pa.struct(
+    [
+        ("product_id", pa.string()),
+        ("sku", pa.string()),
+        ("name", pa.string()),
+        ("category", pa.string()),
+        ("brand", pa.string()),
+        ("variant", pa.string()),
+        ("price", pa.float64()),
+        ("quantity", pa.int64()),
+        ("position", pa.int64()),
+    ]
+)
+
+EVENTS = Table(
+    "events",
+    pa.schema(
+        [
+            ("message_id", pa.string()),
+            ("type", pa.string()),
+            ("event", pa.string()),
+            ("customer_id", pa.string()),
+            ("user_id", pa.string()),
+            ("anonymous_id", pa.string()),
+            ("previous_id", pa.string()),
+            ("timestamp", TIMESTAMP),
+            ("received_at", TIMESTAMP),
+            ("session_id", pa.string()),
+            ("country", pa.string()),
+            ("device", pa.string()),
+            ("channel", pa.string()),
+            ("page_path", pa.string()),
+            ("list_id", pa.string()),
+            ("query", pa.string()),
+            ("order_id", pa.string()),
+            ("revenue", pa.float64()),
+            ("currency", pa.string()),
+            ("products", pa.list_(PRODUCT)),
+            ("traits", pa.string()),
+            ("source", pa.string()),
+            ("partition", pa.int32()),
+            ("offset", pa.int64()),
+            ("dt", pa.date32()),
+        ]
+    ),
+    "every accepted event once, cleaned and enriched with the catalogue",
+    partition_by=("dt",),
+)
+
+QUARANTINE = Table(
+    "quarantine",
+    pa.schema(
+        [
+            ("reason", pa.string()),
+            ("field", pa.string()),
+            ("source", pa.string()),
+            ("partition", pa.int32()),
+            ("offset", pa.int64()),
+            ("received_at", TIMESTAMP),
+            ("payload", pa.string()),
+        ]
+    ),
+    "every refused event with its reason and where it came from",
+)
+
+LEDGER = Table(
+    "ledger",
+    pa.schema(
+        [
+            ("source", pa.string()),
+            ("batch", pa.string()),
+            ("recorded_at", TIMESTAMP),
+            ("accepted", pa.int64()),
+            ("processed", pa.int64()),
+            ("quarantined", pa.int64()),
+            ("duplicates", pa.int64()),
+        ]
+    ),
+    "what became of the events of each batch: accepted = processed + quarantined + duplicates",
+)
+
+CUSTOMER_ACTIVITY = Table(
+    "customer_activity",
+    _activity_schema(Entity.CUSTOMER),
+    "what each customer did, as of each moment it changed",
+)
+
+ITEM_ACTIVITY = Table(
+    "item_activity",
+    _activity_schema(Entity.ITEM),
+    "what happened to each item, as of each moment it changed",
+)
+
+CATALOG = Table(
+    "catalog",
+    pa.schema(
+        [
+            ("product_id", pa.string()),
+            ("event_timestamp", TIMESTAMP),
+            ("created", TIMESTAMP),
+            ("name", pa.string()),
+            ("category", pa.string()),
+            ("brand", pa.string()),
+            ("price", pa.float64()),
+            ("previous_price", pa.float64()),
+            ("currency", pa.string()),
+            ("stock", pa.int64()),
+            ("first_seen_at", pa.float64()),
+            ("origin", pa.string()),
+        ]
+    ),
+    "each change of a product: a row per product and time; stock null means unknown; origin is catalog or events",
+)
+
+CATALOG_INDEX = Table(
+    "catalog_index",
+    pa.schema(
+        [
+            ("shop", pa.string()),
+            ("event_timestamp", TIMESTAMP),
+            ("created", TIMESTAMP),
+            ("product_ids", pa.list_(pa.string())),
+        ]
+    ),
+    "the ids of all products, one row per change of the assortment, so that a service knows what to ask for",
+)
+
+ACTIVITY: dict[Entity, Table] = {Entity.CUSTOMER: CUSTOMER_ACTIVITY, Entity.ITEM: ITEM_ACTIVITY}
+ALL_TABLES = (EVENTS, QUARANTINE, LEDGER, CUSTOMER_ACTIVITY, ITEM_ACTIVITY, CATALOG, CATALOG_INDEX)
+
+
+def create_missing_tables() -> None:
+    """Create whichever table is not there yet, empty."""
+    for table in ALL_TABLES:
+        table.create_if_missing()
