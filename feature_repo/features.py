@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-import numpy as np
 import pandas as pd
 from feast import Entity, FeatureService, FeatureView, Field, FileSource, PushSource, RequestSource, ValueType
 from feast.data_format import DeltaFormat
@@ -16,8 +15,10 @@ from feast.on_demand_feature_view import on_demand_feature_view
 from feast.types import Array, Float64, Int32, Int64, String
 
 from feature_repo import aggregates, tables
-from feature_repo.reading import current_sums, item_rates
 from feature_repo.tables import Table
+
+# How far back materialisation looks (Feast takes 0 for one year): history that was recorded long ago counts as well.
+KEEP = timedelta(days=20 * 365)
 
 tables.create_missing_tables()
 
@@ -71,7 +72,7 @@ def _activity_fields(entity: aggregates.Entity) -> list[Field]:
 customer_activity = FeatureView(
     name="customer_activity",
     entities=[customer],
-    ttl=timedelta(0),
+    ttl=KEEP,
     schema=_activity_fields(aggregates.Entity.CUSTOMER),
     source=_push_source(tables.CUSTOMER_ACTIVITY),
     description=tables.CUSTOMER_ACTIVITY.description,
@@ -79,7 +80,7 @@ customer_activity = FeatureView(
 item_activity = FeatureView(
     name="item_activity",
     entities=[item],
-    ttl=timedelta(0),
+    ttl=KEEP,
     schema=_activity_fields(aggregates.Entity.ITEM),
     source=_push_source(tables.ITEM_ACTIVITY),
     description=tables.ITEM_ACTIVITY.description,
@@ -87,7 +88,7 @@ item_activity = FeatureView(
 item_catalog = FeatureView(
     name="item_catalog",
     entities=[item],
-    ttl=timedelta(0),
+    ttl=KEEP,
     schema=[
         Field(name="name", dtype=String, description="display name"),
         Field(name="category", dtype=String, description="category path, levels separated by /"),
@@ -104,7 +105,7 @@ item_catalog = FeatureView(
 catalog_index = FeatureView(
     name="catalog_index",
     entities=[shop],
-    ttl=timedelta(0),
+    ttl=KEEP,
     schema=[Field(name="product_ids", dtype=Array(String), description="ids of all products")],
     source=_push_source(tables.CATALOG_INDEX),
     description=tables.CATALOG_INDEX.description,
@@ -128,9 +129,16 @@ moment = RequestSource(
 )
 def item_rates_at(inputs: pd.DataFrame) -> pd.DataFrame:
     """The same arithmetic as training and serving use, for notebooks and ``get_online_features``."""
+    # Feast stores the body alone, so it has to bring its own names.
+    import numpy as np
+    import pandas as pd
+
+    from feature_repo.aggregates import Entity
+    from feature_repo.reading import current_sums, item_rates
+
     columns = {name: inputs[name].to_numpy() for name in inputs.columns}
     at = np.asarray(columns["at"], dtype=float)
-    sums = current_sums(aggregates.Entity.ITEM, columns, at)
+    sums = current_sums(Entity.ITEM, columns, at)
     return pd.DataFrame(item_rates(sums, columns, at))
 
 
