@@ -1,0 +1,57 @@
+"""The Spark session that the stream and the batch jobs run in."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from feature_repo.errors import UnavailableError
+from feature_repo.settings import get_settings
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+
+def open_spark(name: str, extra: dict[str, str] | None = None) -> SparkSession:
+    """Start Spark with the Kafka and Delta connectors that set-up fetched.
+
+    Everything is bound to loopback, times are UTC, and no web page is served.
+
+    Raises:
+        UnavailableError: the connectors' jars are missing.
+    """
+    from pyspark.sql import SparkSession
+
+    settings = get_settings()
+    jars = sorted((settings.jars / "spark").glob("*.jar"))
+    if not jars:
+        raise UnavailableError(f"no Spark connectors in {settings.jars / 'spark'}; run `make setup`")
+    os.environ["PYSPARK_PYTHON"] = sys.executable
+    os.environ["PYSPARK_DRIVER_PYTHON"] = sys.executable
+    os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
+    logging.getLogger("py4j").setLevel(logging.WARNING)
+    config = {
+        "spark.jars": ",".join(str(jar) for jar in jars),
+        "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
+        "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
+        "spark.driver.memory": settings.spark.driver_memory,
+        "spark.driver.host": "127.0.0.1",
+        "spark.driver.bindAddress": "127.0.0.1",
+        "spark.ui.enabled": "false",
+        "spark.ui.showConsoleProgress": "false",
+        "spark.log.level": "WARN",
+        "spark.sql.session.timeZone": "UTC",
+        "spark.sql.execution.arrow.pyspark.enabled": "true",
+        "spark.local.dir": str(settings.home / "spark"),
+        "spark.sql.warehouse.dir": str(settings.home / "spark" / "warehouse"),
+        "spark.sql.shuffle.partitions": str(settings.stream.shuffle_partitions),
+        "spark.default.parallelism": str(settings.stream.shuffle_partitions),
+        "spark.databricks.delta.schema.autoMerge.enabled": "false",
+        "spark.driver.extraJavaOptions": "-Djava.net.preferIPv4Stack=true",
+    }
+    builder = SparkSession.builder.appName(name).master(settings.spark.master)
+    for key, value in (config | (extra or {})).items():
+        builder = builder.config(key, value)
+    return builder.getOrCreate()
