@@ -84,9 +84,7 @@ class Properties(ContractModel):
     total: Amount | None = Field(None, description="value of the order with shipping and tax")
     currency: Annotated[String, Field(max_length=3)] | None = Field(None, description="ISO 4217 code")
     rating: Annotated[float, Field(ge=0, le=100)] | None = Field(None, description="rating given in a review")
-    products: list[Product] | None = Field(
-        None, description="the products concerned, at most 500", max_length=500
-    )
+    products: list[Product] | None = Field(None, description="the products concerned, at most 500", max_length=500)
     product_id: Identifier | None = Field(None, description="as in `products[]`, for single-product events")
     sku: Identifier | None = Field(None, description="as in `products[]`")
     name: Text | None = Field(None, description="as in `products[]`")
@@ -117,12 +115,8 @@ class Context(ContractModel):
 class Event(ContractModel):
     """One call of a tracker."""
 
-    type: Literal["track", "identify", "alias", "page", "screen", "group"] = Field(
-        description="the kind of call"
-    )
-    event: Annotated[String, Field(max_length=200)] | None = Field(
-        None, description="what happened (`track` only)"
-    )
+    type: Literal["track", "identify", "alias", "page", "screen", "group"] = Field(description="the kind of call")
+    event: Annotated[String, Field(max_length=200)] | None = Field(None, description="what happened (`track` only)")
     messageId: Annotated[String, Field(min_length=1, max_length=100)] = Field(
         description="unique id; the same id seen again within the duplicate horizon is a duplicate"
     )
@@ -133,14 +127,10 @@ class Event(ContractModel):
         None, description="the tracker's id of a visitor"
     )
     previousId: Identifier | None = Field(None, description="the id that an `alias` call replaces")
-    timestamp: str = Field(
-        description="when it happened, ISO 8601 with an offset; the collector corrects clock skew"
-    )
+    timestamp: str = Field(description="when it happened, ISO 8601 with an offset; the collector corrects clock skew")
     sentAt: str | None = Field(None, description="when the tracker sent it, by the tracker's clock")
     receivedAt: str | None = Field(None, description="when the collector took it")
-    version: Annotated[int, Field(ge=1)] | None = Field(
-        None, description="version of this contract; absent: 1"
-    )
+    version: Annotated[int, Field(ge=1)] | None = Field(None, description="version of this contract; absent: 1")
     context: Context | None = Field(None, description="where it happened")
     properties: Properties | None = Field(None, description="details of a `track` call")
     traits: Any = Field(None, description="what an `identify` call says of the customer")

@@ -25,8 +25,10 @@ from feast.repo_config import RegistryConfig
 from google.protobuf.timestamp_pb2 import Timestamp
 from pydantic import Field
 
+from feature_repo import point_in_time
 from feature_repo.settings import get_settings
 
+point_in_time.install()
 # DuckDB would download its delta extension at first use; the wheel from the package registry brings it.
 import_extension("delta")
 
@@ -53,15 +55,13 @@ class DeltaOfflineStoreConfig(DuckDBOfflineStoreConfig):
 
 
 class DeltaOfflineStore(DuckDBOfflineStore):
-    """Feast's DuckDB offline store; importing this module has installed the extension that reads Delta."""
+    """Feast's DuckDB offline store; importing this module has installed as-of joins and the extension that reads Delta."""
 
 
 class FreshRedisOnlineStoreConfig(RedisOnlineStoreConfig):
     """Feast's Redis store at the address in Shelfwise's settings."""
 
-    type: Literal["feature_repo.feast_stores.FreshRedisOnlineStore"] = (
-        "feature_repo.feast_stores.FreshRedisOnlineStore"
-    )
+    type: Literal["feature_repo.feast_stores.FreshRedisOnlineStore"] = "feature_repo.feast_stores.FreshRedisOnlineStore"
     connection_string: str = Field(default_factory=redis_connection_string)
 
 

@@ -18,7 +18,7 @@ from feature_repo import aggregates, tables
 from feature_repo.tables import Table
 
 # How far back materialisation looks (Feast takes 0 for one year): history that was recorded long ago counts as well.
-KEEP = timedelta(days=20 * 365)
+KEEP = timedelta(days=50 * 365)
 
 tables.create_missing_tables()
 

@@ -25,6 +25,9 @@ from feature_repo.errors import SettingsError
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 ENV_PREFIX = "SHELFWISE_"
 CONFIG_PATH_VARIABLE = "SHELFWISE_CONFIG"
+HOME_VARIABLE = "SHELFWISE_HOME"
+# Set on the processes of the one-machine stack, so that it finds them again; not a setting.
+SERVICE_VARIABLE = "SHELFWISE_SERVICE"
 
 
 class Section(BaseModel):
@@ -36,9 +39,7 @@ class Section(BaseModel):
 class KafkaSettings(Section):
     """The broker that every event passes through."""
 
-    bootstrap: str = Field(
-        "", description="host:port[,host:port] of your own brokers; empty: run the embedded one"
-    )
+    bootstrap: str = Field("", description="host:port[,host:port] of your own brokers; empty: run the embedded one")
     host: str = Field("127.0.0.1", description="address the embedded broker listens on")
     port: int = Field(9092, description="client port of the embedded broker")
     controller_port: int = Field(9093, description="KRaft controller port of the embedded broker")
@@ -89,9 +90,7 @@ class CollectorSettings(Section):
         description="the write key that trackers must send (basic auth user name)",
     )
     max_event_bytes: int = Field(32_768, description="largest single event accepted (Segment's limit: 32 KB)")
-    max_body_bytes: int = Field(
-        512_000, description="largest request body accepted (Segment's limit: 500 KB)"
-    )
+    max_body_bytes: int = Field(512_000, description="largest request body accepted (Segment's limit: 500 KB)")
     ack_timeout_seconds: float = Field(10.0, description="how long to wait for Kafka before answering 503")
 
 
@@ -110,12 +109,8 @@ class StreamSettings(Section):
         300, description="an event dated further than this after its arrival is quarantined"
     )
     shuffle_partitions: int = Field(2, description="Spark tasks (and state store shards) per stage")
-    compact_every_minutes: float = Field(
-        10.0, description="how often small files of the offline store are merged"
-    )
-    keep_unused_files_hours: float = Field(
-        24.0, description="how long files that compaction replaced are kept"
-    )
+    compact_every_minutes: float = Field(10.0, description="how often small files of the offline store are merged")
+    keep_unused_files_hours: float = Field(24.0, description="how long files that compaction replaced are kept")
 
 
 class SparkSettings(Section):
@@ -146,20 +141,17 @@ class ServingSettings(Section):
     workers: int = Field(1, description="worker processes")
     max_k: int = Field(100, description="most recommendations one request may ask for")
     snapshot_seconds: float = Field(2.0, description="how often item features are refreshed in the worker")
-    read_timeout_ms: int = Field(
-        50, description="how long to wait for the customer's features before falling back"
-    )
+    read_timeout_ms: int = Field(50, description="how long to wait for the customer's features before falling back")
 
 
 class Settings(BaseSettings):
     """All settings, read once by :func:`get_settings`."""
 
-    model_config = SettingsConfigDict(
-        env_prefix=ENV_PREFIX, env_nested_delimiter="__", extra="forbid", frozen=True
-    )
+    model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, env_nested_delimiter="__", extra="forbid", frozen=True)
 
-    home: Path = Field(
-        PROJECT_ROOT / "var", description="where everything that runs keeps its data, logs and models"
+    home: Path = Field(PROJECT_ROOT / "var", description="where everything that runs keeps its data, logs and models")
+    start_timeout_seconds: float = Field(
+        180.0, description="how long the one-machine stack waits for a service that it started to be ready"
     )
     kafka: KafkaSettings = KafkaSettings()
     redis: RedisSettings = RedisSettings()
@@ -232,7 +224,7 @@ def variable_names() -> dict[str, str]:
 
 def _refuse_unknown_variables() -> None:
     """pydantic-settings ignores unknown environment variables; a typo there must not pass unseen."""
-    known = {*variable_names(), CONFIG_PATH_VARIABLE}
+    known = {*variable_names(), CONFIG_PATH_VARIABLE, SERVICE_VARIABLE}
     unknown = sorted(name for name in os.environ if name.startswith(ENV_PREFIX) and name not in known)
     if unknown:
         raise SettingsError(

@@ -7,7 +7,6 @@ never disappears here: it gets a reason code and the offending field, or neither
 from __future__ import annotations
 
 import functools
-import operator
 import types
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -56,7 +55,7 @@ def parse(raw: DataFrame, future_tolerance_seconds: int) -> DataFrame:
     decoded = decoded.withColumn("event_time", F.col("e.timestamp").try_cast("timestamp"))
     checks, rules = list(_checks(future_tolerance_seconds)), _product_rules()
     products = F.col("e.properties.products")
-    suspect = functools.reduce(operator.or_, (bad for _, _, bad in checks)) | _any_product(products, rules)
+    suspect = _disjunction([*(bad for _, _, bad in checks), _any_product(products, rules)])
     verdict = F.coalesce(
         *(F.when(bad, _verdict(reason, field)) for reason, field, bad in checks),
         *(F.when(_any_product(products, [rule]), _verdict(rule.reason, rule.path)) for rule in rules),
@@ -195,9 +194,17 @@ def _breaks_limit(name: str, field: FieldInfo, index: int, product: Column) -> C
     return F.coalesce(list(_limit_checks(field, product[name]))[index][1], F.lit(False))
 
 
+def _disjunction(conditions: list[Column]) -> Column:
+    """Their OR, as a balanced tree: a chain of a hundred would overflow the stack of Spark's planner."""
+    if len(conditions) == 1:
+        return conditions[0]
+    half = len(conditions) // 2
+    return _disjunction(conditions[:half]) | _disjunction(conditions[half:])
+
+
 def _any_product(products: Column, rules: list[_ProductRule]) -> Column:
     """Whether some product breaks one of the rules: one pass over the list, however many rules there are."""
-    broken = F.exists(products, lambda p: functools.reduce(operator.or_, (rule.broken(p) for rule in rules)))
+    broken = F.exists(products, lambda p: _disjunction([rule.broken(p) for rule in rules]))
     return F.coalesce(broken, F.lit(False))
 
 

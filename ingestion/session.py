@@ -49,7 +49,7 @@ def open_spark(name: str, extra: dict[str, str] | None = None) -> SparkSession:
         "spark.sql.shuffle.partitions": str(settings.stream.shuffle_partitions),
         "spark.default.parallelism": str(settings.stream.shuffle_partitions),
         "spark.databricks.delta.schema.autoMerge.enabled": "false",
-        "spark.driver.extraJavaOptions": "-Djava.net.preferIPv4Stack=true",
+        "spark.driver.extraJavaOptions": "-Djava.net.preferIPv4Stack=true -Xss8m",
     }
     builder = SparkSession.builder.appName(name).master(settings.spark.master)
     for key, value in (config | (extra or {})).items():

@@ -1,0 +1,48 @@
+# Shelfwise on one machine. Every target but help and clean sets up first, which takes no time when nothing has changed.
+PYTHON := .venv/bin/python
+export FEAST_USAGE := False
+export BENTOML_DO_NOT_TRACK := True
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo up down status logs test test-unit lint lock clean
+
+help: ## list these targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name what; do \
+		printf '  make %-10s %s\n' "$$name" "$$what"; done
+
+setup: ## Python environment, packages, Java and jars; repairs itself, and is instant when nothing changed
+	@sh deploy/setup.sh
+
+demo: setup ## the whole path with a simulated shop, ending with what a customer's clicks change; leaves the stack running
+	@$(PYTHON) -m deploy demo
+
+up: setup ## start Kafka, Redis, the collector, the stream and the service
+	@$(PYTHON) -m deploy up
+
+down: setup ## stop all of it
+	@$(PYTHON) -m deploy down
+
+status: setup ## what runs, where, and whether it is ready (fails unless all of it is up)
+	@$(PYTHON) -m deploy status
+
+logs: setup ## follow the logs of everything (Ctrl-C ends it)
+	@$(PYTHON) -m deploy logs --follow
+
+test: setup ## all tests; the integration tests start their own broker, Redis and so on, beside a running stack
+	@$(PYTHON) -m pytest
+
+test-unit: setup ## the tests that need no servers, in under a minute
+	@$(PYTHON) -m pytest tests/unit
+
+lint: setup ## style, formatting and types
+	@$(PYTHON) -m ruff check .
+	@$(PYTHON) -m ruff format --check .
+	@$(PYTHON) -m mypy
+
+lock: setup ## resolve requirements.lock and jars.lock anew, after a change to pyproject.toml or deploy/*.ivy.xml
+	@.venv/bin/uv pip compile --quiet --generate-hashes --no-emit-index-url --no-header --no-annotate --all-extras \
+		--python-version 3.11 pyproject.toml -o requirements.lock
+	@$(PYTHON) -m deploy.setup_jars --lock
+
+clean: ## remove the environment, caches and everything that the stack stored (stop it first with make down)
+	@rm -rf .venv var *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis

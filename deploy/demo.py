@@ -1,0 +1,6 @@
+from deploy.stack import Stack
+
+
+class Demo:
+    def __init__(self, stack: Stack) -> None: ...
+    def run(self) -> None: ...

@@ -1,0 +1,154 @@
+"""Items in columns: what training and serving hold of products while they compute.
+
+Rows may be products of the catalogue as of one moment (a :class:`Shelf`) or products at many moments (training rows).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from feature_repo.aggregates import Entity, decayed_sums
+from feature_repo.reading import Floats, current_sums, item_rates
+
+Codes = NDArray[np.int32]
+UNKNOWN = -1
+
+STORED_COLUMNS = (
+    "last_event_at",
+    *(aggregate.name for aggregate in decayed_sums(Entity.ITEM)),
+    "category",
+    "brand",
+    "price",
+    "previous_price",
+    "stock",
+    "first_seen_at",
+)
+
+
+@dataclass
+class Vocabulary:
+    """Numbers for words (categories, brands), in order of first appearance; a missing word is :data:`UNKNOWN`."""
+
+    codes: dict[str, int] = field(default_factory=dict)
+
+    def encode(self, words: Sequence[Any]) -> Codes:
+        """One code per word; new words get the next numbers."""
+        codes = self.codes
+        encoded = [codes.setdefault(word, len(codes)) if isinstance(word, str) and word else UNKNOWN for word in words]
+        return np.array(encoded, dtype=np.int32)
+
+
+@dataclass
+class Vocabularies:
+    """The numbering that rows must share to be compared with each other."""
+
+    categories: Vocabulary = field(default_factory=Vocabulary)
+    departments: Vocabulary = field(default_factory=Vocabulary)
+    brands: Vocabulary = field(default_factory=Vocabulary)
+
+
+@dataclass(frozen=True)
+class Items:
+    """Item rows; every array has shape (rows,).
+
+    Attributes:
+        category: code of the whole category path.
+        department: code of the path's first level.
+        brand: code of the brand.
+        price: price, NaN if unknown.
+        available: whether there is stock; unknown stock counts as available.
+        sums: decayed sums as of the row's moment, by feature name.
+        rates: what :func:`feature_repo.reading.item_rates` makes of them.
+    """
+
+    category: Codes
+    department: Codes
+    brand: Codes
+    price: Floats
+    available: NDArray[np.bool_]
+    sums: dict[str, Floats]
+    rates: dict[str, Floats]
+
+    @classmethod
+    def from_columns(cls, columns: Mapping[str, Any], at: Floats | float, words: Vocabularies) -> Items:
+        """From stored columns (:data:`STORED_COLUMNS`), as of ``at`` in epoch seconds."""
+        numeric = {name: as_floats(columns[name]) for name in STORED_COLUMNS if name not in ("category", "brand")}
+        sums = current_sums(Entity.ITEM, numeric, at)
+        categories = list(columns["category"])
+        departments = [path.split("/", 1)[0] if isinstance(path, str) else None for path in categories]
+        return cls(
+            category=words.categories.encode(categories),
+            department=words.departments.encode(departments),
+            brand=words.brands.encode(list(columns["brand"])),
+            price=numeric["price"],
+            available=~(numeric["stock"] <= 0),
+            sums=sums,
+            rates=item_rates(sums, numeric, at),
+        )
+
+    def __len__(self) -> int:
+        return len(self.category)
+
+    def take(self, rows: NDArray[np.integer] | slice) -> Items:
+        """The chosen rows."""
+        return Items(
+            self.category[rows],
+            self.department[rows],
+            self.brand[rows],
+            self.price[rows],
+            self.available[rows],
+            {name: values[rows] for name, values in self.sums.items()},
+            {name: values[rows] for name, values in self.rates.items()},
+        )
+
+
+@dataclass(frozen=True)
+class Shelf:
+    """All products of the catalogue as of one moment; a product's row number is its code.
+
+    Attributes:
+        at: the moment, epoch seconds.
+        ids: product ids by row.
+        names: display names by row, None if unknown.
+        items: the columns.
+        words: the numbering of categories and brands.
+    """
+
+    at: float
+    ids: tuple[str, ...]
+    names: tuple[str | None, ...]
+    items: Items
+    words: Vocabularies
+    rows: Mapping[str, int]
+
+    @classmethod
+    def from_columns(
+        cls, ids: Sequence[str], columns: Mapping[str, Any], at: float, words: Vocabularies | None = None
+    ) -> Shelf:
+        """From stored columns, among them ``name``, each parallel to ``ids``."""
+        words = words or Vocabularies()
+        names = tuple(name if isinstance(name, str) else None for name in columns["name"])
+        rows = {product_id: row for row, product_id in enumerate(ids)}
+        return cls(at, tuple(ids), names, Items.from_columns(columns, at, words), words, rows)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def encode(self, product_ids: Sequence[str]) -> Codes:
+        """Row numbers of products; :data:`UNKNOWN` for those not in the catalogue."""
+        find = self.rows.get
+        return np.array([find(product_id, UNKNOWN) for product_id in product_ids], dtype=np.int32)
+
+    def title(self, row: int) -> str:
+        """What to call a product when talking to people."""
+        return self.names[row] or self.ids[row]
+
+
+def as_floats(values: Any) -> Floats:
+    """Numbers with None as NaN."""
+    return np.array(values, dtype=float)

@@ -1,0 +1,152 @@
+"""Putting checked events where they belong: the events table, the quarantine, the catalogue and the ledger.
+
+The archive query and the backfill both end here, so that an event is treated alike whichever way it came.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
+from pyspark.sql import functions as F
+
+from feature_repo.settings import get_settings
+from feature_repo.tables import EVENTS, LEDGER, PRODUCT, QUARANTINE, Table
+from ingestion import catalog_store, offsets
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+log = logging.getLogger(__name__)
+_FILLED_FROM_CATALOG = ("name", "category", "brand", "price")
+
+
+@dataclass(frozen=True)
+class Accounts:
+    """What was taken in: ``accepted`` events of ``source`` in ``batch``."""
+
+    source: str
+    batch: str
+    accepted: int
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a batch; accepted = processed + quarantined + duplicates."""
+
+    accepted: int
+    processed: int
+    quarantined: int
+    duplicates: int
+
+
+def archive(
+    spark: SparkSession,
+    unique: DataFrame,
+    accounts: Accounts,
+    app_id: str,
+    version: int,
+    covered: offsets.Offsets | None = None,
+) -> Outcome:
+    """Write one batch; doing it again with the same ``app_id`` and ``version`` changes nothing.
+
+    Args:
+        spark: the session.
+        unique: rows of :func:`ingestion.parsing.parse` without duplicates.
+        accounts: how many events the batch started from.
+        app_id: Delta application id of the writer.
+        version: the batch's number within ``app_id``.
+        covered: how far in Kafka the batch reaches, recorded with the events.
+    """
+    unique = unique.persist()
+    try:
+        refused = F.col("reason").isNotNull()
+        counts = unique.agg(F.count_if(refused).alias("bad"), F.count_if(~refused).alias("good")).first()
+        assert counts is not None
+        good = unique.where(~refused)
+        events = _enriched(spark, good).withColumn("dt", F.to_date("timestamp"))
+        _append(events, EVENTS, app_id, version, covered)
+        if counts.bad:
+            _quarantine(unique.where(refused), app_id, version)
+        catalog_store.learn(good)
+    finally:
+        unique.unpersist()
+    duplicates = accounts.accepted - counts.good - counts.bad
+    outcome = Outcome(accounts.accepted, counts.good, counts.bad, duplicates)
+    _record(accounts, outcome, app_id, version)
+    return outcome
+
+
+def _append(rows: DataFrame, table: Table, app_id: str, version: int, covered: offsets.Offsets | None = None) -> None:
+    columns = [F.col(field.name).cast(_spark_type(field.type)) for field in table.schema]
+    writer = rows.select(*columns).write.format("delta").mode("append")
+    writer = writer.option("txnAppId", f"{app_id}:{table.name}").option("txnVersion", version)
+    if covered:
+        writer = writer.option("userMetadata", offsets.to_json(covered))
+    writer.save(table.uri)
+
+
+def _spark_type(arrow: pa.DataType) -> str:
+    """The Spark SQL name of an Arrow type of the tables."""
+    from pyspark.sql.pandas.types import from_arrow_type
+
+    return from_arrow_type(arrow).simpleString()
+
+
+def _quarantine(refused: DataFrame, app_id: str, version: int) -> None:
+    rows = refused.withColumnRenamed("value", "payload")
+    _append(rows, QUARANTINE, app_id, version)
+    kafka = get_settings().kafka
+    message = F.to_json(F.struct(*QUARANTINE.schema.names)).alias("value")
+    writer = rows.select(message).write.format("kafka").option("kafka.bootstrap.servers", kafka.servers)
+    writer.option("topic", kafka.quarantine_topic).save()
+
+
+def _enriched(spark: SparkSession, events: DataFrame) -> DataFrame:
+    """Fill in what the tracker left out of each product from the catalogue."""
+    incomplete = F.coalesce(
+        F.exists("products", lambda p: p["name"].isNull() | p["category"].isNull() | p["price"].isNull()), F.lit(False)
+    )
+    catalog = catalog_store.current_rows()
+    if catalog.num_rows == 0:
+        return events
+    known = spark.createDataFrame(catalog.select(["product_id", *_FILLED_FROM_CATALOG]).to_pandas())
+    known = known.select("product_id", *(F.col(name).alias(f"known_{name}") for name in _FILLED_FROM_CATALOG))
+    # As text, because a null (events from files have no partition) equals nothing in a join.
+    events = events.withColumn("place", F.concat_ws(":", "source", "partition", "offset"))
+    lines = events.where(incomplete).select("place", F.posexplode("products").alias("line", "p"))
+    lines = lines.withColumn("product_id", F.col("p.product_id")).join(F.broadcast(known), "product_id", "left")
+    fields = [
+        F.coalesce(f"p.{field.name}", f"known_{field.name}").alias(field.name)
+        if field.name in _FILLED_FROM_CATALOG
+        else F.col(f"p.{field.name}").alias(field.name)
+        for field in PRODUCT
+    ]
+    filled = lines.select("place", "line", F.struct(*fields).alias("p")).groupBy("place")
+    filled = filled.agg(F.array_sort(F.collect_list(F.struct("line", "p"))).alias("lines"))
+    completed = events.where(incomplete).drop("products").join(filled, "place")
+    completed = completed.withColumn("products", F.col("lines.p")).drop("lines")
+    return events.where(~incomplete).unionByName(completed)
+
+
+def _record(accounts: Accounts, outcome: Outcome, app_id: str, version: int) -> None:
+    app_id = f"{app_id}:{LEDGER.name}"
+    committed = DeltaTable(LEDGER.uri).transaction_version(app_id)
+    if committed is not None and committed >= version:
+        return
+    row = {
+        "source": accounts.source,
+        "batch": accounts.batch,
+        "recorded_at": datetime.now(UTC),
+        "accepted": outcome.accepted,
+        "processed": outcome.processed,
+        "quarantined": outcome.quarantined,
+        "duplicates": outcome.duplicates,
+    }
+    properties = CommitProperties(app_transactions=[Transaction(app_id, version)])
+    rows = pa.Table.from_pylist([row], schema=LEDGER.schema)
+    write_deltalake(LEDGER.uri, rows, mode="append", commit_properties=properties)

@@ -1,0 +1,170 @@
+"""``python -m ingestion backfill PATH``: bulk history into the offline store, and its features into both."""
+
+from __future__ import annotations
+
+import argparse
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from feature_repo.errors import InputError
+from feature_repo.settings import get_settings
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+    from ingestion.archive import Outcome
+    from ingestion.event_files import EventFiles
+
+_SPARK = {"spark.sql.shuffle.partitions": "16", "spark.sql.adaptive.enabled": "true"}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "path",
+        type=Path,
+        nargs="?",
+        metavar="PATH",
+        help="a Parquet or JSONL(.gz) file of contract events, or a folder of files or `dt=` partitions",
+    )
+    parser.add_argument(
+        "--from", dest="since", type=datetime.fromisoformat, help="take events from this time on (ISO 8601)"
+    )
+    parser.add_argument("--until", type=datetime.fromisoformat, help="take events before this time (ISO 8601)")
+    parser.add_argument("--shift", type=float, default=0.0, metavar="SECONDS", help="move all times by so many seconds")
+    parser.add_argument(
+        "--recompute",
+        action="store_true",
+        help="without PATH: compute all features anew from the stored events, as after a change of their definitions",
+    )
+    parser.epilog = (
+        "Events that are stored already are recognised by their ids, so that a backfill can be repeated. A running stream "
+        "pauses while features are computed and goes on from the new history."
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    if (args.path is None) != args.recompute:
+        raise InputError("give a PATH to load, or --recompute to compute features anew from the stored events")
+    from ingestion.event_files import discover
+
+    files = discover(args.path) if args.path else None
+    from ingestion import history, offsets
+    from ingestion.generation import discard_generation
+    from ingestion.locks import stream_paused
+    from ingestion.online import open_applied_store, push_latest
+    from ingestion.session import open_spark
+
+    from feature_repo.tables import ACTIVITY, EVENTS
+
+    with _step("starting Spark"):
+        store = open_applied_store()
+        spark = open_spark("shelfwise-backfill", _SPARK)
+    try:
+        if files:
+            with _step(f"loading events from {args.path}"):
+                outcome = load(spark, files, args)
+            print(
+                f"{outcome.accepted:,} accepted = {outcome.processed:,} processed + "
+                f"{outcome.quarantined:,} quarantined + {outcome.duplicates:,} duplicates"
+            )
+        with stream_paused():
+            with _step("computing features over all stored events"):
+                covered = next((place for _, place in offsets.covered_by(EVENTS)), None)
+                rows = history.recompute(spark, covered)
+                discard_generation()
+            print(", ".join(f"{count:,} {entity.value} rows" for entity, count in rows.items()))
+            for entity, table in ACTIVITY.items():
+                with _step(f"pushing the latest {entity.value} features online"):
+                    push_latest(store, table, entity)
+    finally:
+        spark.stop()
+    return 0
+
+
+def load(spark: SparkSession, files: EventFiles, args: argparse.Namespace) -> Outcome:
+    """Check, clean and store the events of ``files`` that are not stored yet."""
+    from pyspark import StorageLevel
+    from pyspark.sql import Window
+    from pyspark.sql import functions as F
+
+    from ingestion.archive import Accounts, archive
+    from ingestion.parsing import parse
+
+    parsed = parse(_raw(spark, files), get_settings().stream.future_tolerance_seconds)
+    # The rows are numbered as they are read: kept, so that a second pass sees the same numbers.
+    parsed = _selected(parsed, args.since, args.until, args.shift).persist(StorageLevel.DISK_ONLY)
+    accepted = parsed.count()
+    refused = parsed.where(F.col("reason").isNotNull())
+    # Of two reports of an order, the one that says what it was worth is kept.
+    best_first = Window.partitionBy("dedup_key").orderBy(F.desc_nulls_last("revenue"), "timestamp", "source", "offset")
+    good = parsed.where(F.col("reason").isNull()).withColumn("rank", F.row_number().over(best_first))
+    good = good.where("rank = 1").drop("rank").join(_stored_keys(spark), "dedup_key", "left_anti")
+    batch = str(uuid.uuid4())
+    outcome = archive(spark, good.unionByName(refused), Accounts(str(args.path), batch, accepted), batch, 0)
+    parsed.unpersist()
+    return outcome
+
+
+def _raw(spark: SparkSession, files: EventFiles) -> DataFrame:
+    """The files' rows in the shape that comes from Kafka: JSON text with its place of origin."""
+    from pyspark.sql import functions as F
+
+    paths = [str(path) for path in files.files]
+    if files.format == "parquet":
+        rows = spark.read.option("mergeSchema", "true").parquet(*paths)
+        value = F.to_json(F.struct("*"), {"timestampFormat": "yyyy-MM-dd'T'HH:mm:ss.SSSXXX"})
+    else:
+        rows = spark.read.text(paths)
+        value = F.col("value")
+    place = F.regexp_extract("_metadata.file_path", "((dt=[^/]+/)?[^/]+)$", 1)
+    return rows.select(
+        value.alias("value"),
+        F.current_timestamp().alias("received_at"),
+        F.concat(F.lit("file:"), place).alias("source"),
+        F.lit(None).cast("int").alias("partition"),
+        F.monotonically_increasing_id().alias("offset"),
+    )
+
+
+def _selected(parsed: DataFrame, since: datetime | None, until: datetime | None, shift: float) -> DataFrame:
+    """The wanted span of time, moved; events without a usable time are kept, for the quarantine."""
+    from pyspark.sql import functions as F
+
+    time_of = F.col("timestamp")
+    if since:
+        parsed = parsed.where(time_of.isNull() | (time_of >= F.lit(_utc(since))))
+    if until:
+        parsed = parsed.where(time_of.isNull() | (time_of < F.lit(_utc(until))))
+    return parsed.withColumn("timestamp", F.timestamp_millis(F.unix_millis("timestamp") + int(shift * 1000)))
+
+
+def _utc(moment: datetime) -> datetime:
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _stored_keys(spark: SparkSession) -> DataFrame:
+    """What makes the stored events unique, as :func:`ingestion.parsing.parse` has it."""
+    from pyspark.sql import functions as F
+
+    from feature_repo.contract import ORDERED
+    from feature_repo.tables import EVENTS
+
+    order_key = F.concat(F.lit("order:"), F.col("order_id"))
+    key = F.when(F.col("event") == ORDERED, order_key).otherwise(F.col("message_id"))
+    return spark.read.format("delta").load(EVENTS.uri).select(key.alias("dedup_key"))
+
+
+@contextmanager
+def _step(title: str) -> Iterator[None]:
+    """Say what is being done while it lasts, and how long it took."""
+    from rich.console import Console
+
+    console, start = Console(), time.monotonic()
+    with console.status(title):
+        yield
+    console.print(f"{title}: {time.monotonic() - start:.1f} s")

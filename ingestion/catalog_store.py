@@ -1,0 +1,129 @@
+"""The catalogue in the offline and the online store: only what changed is written.
+
+Two sources feed it: the shop's catalogue (``python -m ingestion catalog``) and, for products it does not know, the events
+themselves, so that a product that is clicked can be recommended before a catalogue is connected.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import duckdb
+import pyarrow as pa
+from deltalake import DeltaTable, write_deltalake
+from pyspark.sql import functions as F
+
+from feature_repo.tables import CATALOG, CATALOG_INDEX
+from ingestion.online import open_applied_store, push_online
+
+if TYPE_CHECKING:
+    from feast import FeatureStore
+    from pyspark.sql import DataFrame
+
+SHOP = "all"  # the one key of the catalogue index
+_COMPARED = ("name", "category", "brand", "price", "currency", "stock", "origin")
+
+
+def current_rows() -> pa.Table:
+    """The latest row of each product, in the schema of the catalogue table."""
+    stored = DeltaTable(CATALOG.uri).to_pyarrow_table()
+    newest = "row_number() OVER (PARTITION BY product_id ORDER BY event_timestamp DESC, created DESC) = 1"
+    with duckdb.connect() as connection:
+        connection.register("stored", stored)
+        return connection.sql(f"SELECT * FROM stored QUALIFY {newest}").to_arrow_table().cast(CATALOG.schema)
+
+
+def upsert(incoming: pa.Table) -> int:
+    """Write the rows of ``incoming`` that are news, offline and online.
+
+    Args:
+        incoming: columns ``product_id``, ``event_timestamp``, ``name``, ``category``, ``brand``, ``price``,
+            ``currency``, ``stock``, ``first_seen_at`` and ``origin``; any number of rows per product. A row without
+            ``event_timestamp`` counts from now on if the product is known, else from when it was first seen.
+
+    Returns:
+        How many rows were written. A row that says the same as the one before it in time is not news.
+    """
+    stored = DeltaTable(CATALOG.uri).to_pyarrow_table()
+    with duckdb.connect() as connection:
+        connection.execute("SET TimeZone = 'UTC'")
+        connection.register("stored", stored)
+        connection.register("incoming", incoming)
+        rows = connection.sql(_news()).to_arrow_table()
+    if rows.num_rows == 0:
+        return 0
+    rows = rows.append_column("created", pa.repeat(pa.scalar(datetime.now(UTC)), rows.num_rows))
+    rows = rows.select(CATALOG.schema.names).cast(CATALOG.schema)
+    write_deltalake(CATALOG.uri, rows, mode="append")
+    store = open_applied_store()
+    push_online(store, CATALOG, rows)
+    if set(rows["product_id"].to_pylist()) - set(stored["product_id"].to_pylist()):
+        publish_index(store)
+    return rows.num_rows
+
+
+def _news() -> str:
+    """SQL over ``stored`` and ``incoming`` that gives the incoming rows worth writing, oldest first."""
+    same = " AND ".join(f"{name} IS NOT DISTINCT FROM lag({name}) OVER w" for name in _COMPARED)
+    columns = ", ".join(("product_id", "event_timestamp", "first_seen_at", *_COMPARED))
+    # A price that did not change keeps the previous one, so that a change of stock does not hide a price cut.
+    return f"""
+        WITH dated AS (
+            SELECT * REPLACE (coalesce(event_timestamp,
+                CASE WHEN product_id IN (SELECT product_id FROM stored) THEN now() END,
+                to_timestamp(first_seen_at), TIMESTAMPTZ '2000-01-01 00:00:00+00') AS event_timestamp)
+            FROM incoming
+        ), history AS (
+            SELECT {columns}, false AS fresh FROM stored UNION ALL BY NAME SELECT {columns}, true AS fresh FROM dated
+        ), compared AS (
+            SELECT *,
+                lag(product_id) OVER w IS NOT NULL AND {same} AS repeats,
+                CASE WHEN lag(price) OVER w <> price THEN lag(price) OVER w END AS price_before,
+                min(first_seen_at) OVER (PARTITION BY product_id) AS first_seen
+            FROM history WINDOW w AS (PARTITION BY product_id ORDER BY event_timestamp, fresh)
+        )
+        SELECT * EXCLUDE (first_seen_at, first_seen, repeats, fresh, price_before), first_seen AS first_seen_at,
+            last_value(price_before IGNORE NULLS) OVER (
+                PARTITION BY product_id ORDER BY event_timestamp, fresh
+                ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
+            ) AS previous_price
+        FROM compared QUALIFY fresh AND NOT repeats ORDER BY event_timestamp
+    """
+
+
+def publish_index(store: FeatureStore) -> None:
+    """Write the ids of all products, offline and online, so that a service knows what to ask for."""
+    now = datetime.now(UTC)
+    products = sorted(current_rows()["product_id"].to_pylist())
+    row = {"shop": SHOP, "event_timestamp": now, "created": now, "product_ids": products}
+    index = pa.Table.from_pylist([row], schema=CATALOG_INDEX.schema)
+    write_deltalake(CATALOG_INDEX.uri, index, mode="append")
+    push_online(store, CATALOG_INDEX, index)
+
+
+def learn(events: DataFrame) -> int:
+    """Add the products that events mention and the catalogue does not know; returns how many."""
+    seen = events.select("timestamp", "currency", F.explode("products").alias("p"))
+    newest = {
+        name: F.max_by(f"p.{name}", F.when(F.col(f"p.{name}").isNotNull(), F.col("timestamp"))) for name in _LEARNT
+    }
+    mentioned = seen.groupBy(F.col("p.product_id").alias("product_id")).agg(
+        F.min("timestamp").alias("event_timestamp"),
+        F.max("currency").alias("currency"),
+        *(value.alias(name) for name, value in newest.items()),
+    )
+    rows = mentioned.toArrow()
+    known = set(DeltaTable(CATALOG.uri).to_pyarrow_table(columns=["product_id"])["product_id"].to_pylist())
+    unknown = rows.filter(pa.array([product not in known for product in rows["product_id"].to_pylist()], pa.bool_()))
+    if unknown.num_rows == 0:
+        return 0
+    with duckdb.connect() as connection:
+        connection.register("unknown", unknown)
+        incoming = connection.sql(
+            "SELECT *, NULL::BIGINT AS stock, epoch(event_timestamp) AS first_seen_at, 'events' AS origin FROM unknown"
+        ).to_arrow_table()
+    return upsert(incoming)
+
+
+_LEARNT = ("name", "category", "brand", "price")

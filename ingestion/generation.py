@@ -1,0 +1,170 @@
+"""A generation of the feature query: one checkpoint, good for one definition and one landmark.
+
+A checkpoint is disposable. What it knows (every key's sums, where in Kafka they stand, recently seen message ids) can be
+had again from the offline store and Kafka: a new generation is seeded with them. That is how the stream starts after a
+backfill, after a lost disk, and when time has moved so far from the landmark that weights would leave a double's range.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+import uuid
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pyspark.sql import functions as F
+
+from feature_repo.aggregates import Entity, definition_hash, shortest_half_life
+from feature_repo.errors import DefinitionError
+from feature_repo.settings import get_settings
+from feature_repo.tables import ACTIVITY
+from ingestion import offsets
+from ingestion.contributions import contributes, from_feature_columns, seeds
+from ingestion.parsing import parse
+from ingestion.sources import events_between
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+# A double holds 2^1023; sums of many events and the distance between two half-lives need some room.
+_SAFE_HALF_LIVES = 900
+
+
+@dataclass(frozen=True)
+class Generation:
+    """What the feature query needs to know of its checkpoint.
+
+    Attributes:
+        app_id: Delta's application id for the writes of this generation; a new checkpoint counts batches from 0 again.
+        definition: :func:`definition_hash` that the state was computed with.
+        landmark: epoch seconds that forward-decay weights are relative to.
+        start: where in Kafka it starts.
+        seeded: whether there were values to start from.
+    """
+
+    app_id: str
+    definition: str
+    landmark: float
+    start: offsets.Offsets
+    seeded: bool
+
+    @staticmethod
+    def folder() -> Path:
+        return get_settings().checkpoints / "features"
+
+    @property
+    def checkpoint(self) -> Path:
+        return self.folder() / "query"
+
+    @property
+    def seed_sums(self) -> Path:
+        return self.folder() / "seed_sums"
+
+    @property
+    def seed_ids(self) -> Path:
+        return self.folder() / "seed_ids"
+
+    @property
+    def last_safe_time(self) -> float:
+        """Epoch seconds after which events would make weights too large for a double."""
+        return self.landmark + _SAFE_HALF_LIVES * shortest_half_life().total_seconds()
+
+
+def open_generation(spark: SparkSession, landmark: float | None = None) -> Generation:
+    """The generation on disk, or a new one seeded from the offline store.
+
+    Args:
+        spark: the session to compute seeds in.
+        landmark: landmark for a new generation; by default the time of the latest event known.
+
+    Raises:
+        DefinitionError: the aggregates were changed since the checkpoint or the tables were written.
+    """
+    description = Generation.folder() / "generation.json"
+    if description.is_file():
+        stored = json.loads(description.read_text())
+        stored["start"] = {int(key): value for key, value in stored["start"].items()}
+        generation = Generation(**stored)
+        if generation.definition != definition_hash():
+            raise DefinitionError(
+                "the declared aggregates have changed since this stream's state was computed. "
+                "`python -m ingestion backfill --recompute` computes the history of all features anew from the stored "
+                "events and lets the stream go on from there"
+            )
+        return generation
+    shutil.rmtree(Generation.folder(), ignore_errors=True)
+    generation = _create(spark, landmark)
+    # Written last: a generation without its description was interrupted and is made again.
+    temporary = description.with_suffix(".tmp")
+    temporary.write_text(json.dumps(asdict(generation)))
+    temporary.replace(description)
+    return generation
+
+
+def discard_generation() -> None:
+    """Forget the checkpoint, so that the next start seeds a new one."""
+    (Generation.folder() / "generation.json").unlink(missing_ok=True)
+
+
+def _create(spark: SparkSession, landmark: float | None) -> Generation:
+    Generation.folder().mkdir(parents=True)
+    versions, start = _base()
+    first, following = offsets.in_kafka()
+    known = start is not None and all(first[p] <= start.get(p, first[p]) <= following[p] for p in first)
+    origin = {p: start.get(p, first[p]) for p in first} if known and start is not None else first
+    rows = _latest_rows(spark, versions)
+    newest = rows.agg(F.max("ts_ms")).first()
+    newest_ms = newest[0] if newest else None
+    if landmark is None:
+        landmark = newest_ms / 1000 if newest_ms else offsets.first_event_time(origin) or time.time()
+    generation = Generation(str(uuid.uuid4()), definition_hash(), landmark, origin, seeded=newest_ms is not None)
+    if generation.seeded:
+        seeds(rows, landmark).coalesce(4).write.parquet(str(generation.seed_sums))
+        _recent_ids(spark, first, origin).coalesce(2).write.parquet(str(generation.seed_ids))
+    rows.unpersist()
+    return generation
+
+
+def _base() -> tuple[dict[Entity, int | None], offsets.Offsets | None]:
+    """Table versions that reach equally far in Kafka, and how far.
+
+    The tables are committed one after the other; if a crash lost the checkpoint between the two commits, the one ahead
+    is read as of the earlier place.
+    """
+    covered = {entity: offsets.covered_by(table) for entity, table in ACTIVITY.items()}
+    customers, items = covered[Entity.CUSTOMER], covered[Entity.ITEM]
+    for version, place in customers:
+        for other_version, other_place in items:
+            if place == other_place:
+                return {Entity.CUSTOMER: version, Entity.ITEM: other_version}, place
+    return dict.fromkeys(ACTIVITY), None
+
+
+def _latest_rows(spark: SparkSession, versions: dict[Entity, int | None]) -> DataFrame:
+    frames = []
+    for entity, table in ACTIVITY.items():
+        reader = spark.read.format("delta")
+        version = versions[entity]
+        frame = (reader if version is None else reader.option("versionAsOf", version)).load(table.uri)
+        missing = {field.name for field in table.schema} - set(frame.columns)
+        if missing:
+            raise DefinitionError(
+                f"{table.name} has no column {', '.join(sorted(missing))} yet; "
+                "`python -m ingestion backfill --recompute` computes it for all of history"
+            )
+        newest = F.max_by(F.struct(*frame.columns), F.struct("event_timestamp", "created")).alias("row")
+        latest = frame.groupBy(entity.key).agg(newest).select("row.*")
+        frames.append(from_feature_columns(entity, latest))
+    return frames[0].unionByName(frames[1]).persist()
+
+
+def _recent_ids(spark: SparkSession, first: offsets.Offsets, start: offsets.Offsets) -> DataFrame:
+    """Ids of the events just before ``start``, so that a late second delivery is still known as a duplicate."""
+    settings = get_settings()
+    raw = events_between(spark, first, start)
+    horizon = F.expr(f"current_timestamp() - interval {settings.stream.duplicate_horizon}")
+    recent = parse(raw.where(F.col("received_at") > horizon), settings.stream.future_tolerance_seconds)
+    return recent.where(F.col("reason").isNull() & contributes()).select("dedup_key", "received_at")

@@ -1,0 +1,81 @@
+"""Who may write the feature tables: the running stream, or a batch job that asks it to step aside.
+
+Both locks are ``flock`` locks on files: the kernel releases them when a process ends, however it ends, so that they cannot
+go stale.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from feature_repo.errors import UnavailableError
+from feature_repo.settings import get_settings
+
+_POLL_SECONDS = 0.2
+
+
+def _open(name: str) -> int:
+    folder: Path = get_settings().home / "run"
+    folder.mkdir(parents=True, exist_ok=True)
+    return os.open(folder / name, os.O_RDWR | os.O_CREAT, 0o644)
+
+
+def _try(descriptor: int, kind: int) -> bool:
+    try:
+        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+@contextmanager
+def writing_features(wait: bool = False) -> Iterator[None]:
+    """Hold the right to write the feature tables.
+
+    Args:
+        wait: wait for the present holder to let go instead of failing.
+
+    Raises:
+        UnavailableError: another stream of this installation holds it.
+    """
+    descriptor = _open("features.lock")
+    try:
+        while not _try(descriptor, fcntl.LOCK_EX):
+            if not wait:
+                raise UnavailableError("another stream of this installation is running; `make status` shows it")
+            time.sleep(_POLL_SECONDS)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def stream_paused() -> Iterator[None]:
+    """Ask a running stream to pause, wait until it has, and let it go on (reseeded) afterwards."""
+    descriptor = _open("maintenance.lock")
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        with writing_features(wait=True):
+            yield
+    finally:
+        os.close(descriptor)
+
+
+def pause_wanted() -> bool:
+    """Whether a batch job is waiting for the stream to pause."""
+    descriptor = _open("maintenance.lock")
+    try:
+        return not _try(descriptor, fcntl.LOCK_SH)
+    finally:
+        os.close(descriptor)
+
+
+def wait_while(condition: Callable[[], bool]) -> None:
+    """Sleep in small steps for as long as ``condition`` holds."""
+    while condition():
+        time.sleep(_POLL_SECONDS)

@@ -1,0 +1,106 @@
+"""``python -m ingestion simulate``: invent a shop, and write its history or send its live traffic."""
+
+from __future__ import annotations
+
+import argparse
+from datetime import UTC, datetime
+from pathlib import Path
+
+from feature_repo.settings import get_settings
+
+DEFAULT_SEED = 7
+FOLDER = "simulator"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    commands = parser.add_subparsers(dest="simulation", required=True, metavar="history|live")
+    _add_history(commands.add_parser("history", help="write events, catalogue and true tastes to files"))
+    _add_live(commands.add_parser("live", help="send the shop's traffic to the collector, as it happens"))
+
+
+def run(args: argparse.Namespace) -> int:
+    return _run_history(args) if args.simulation == "history" else _run_live(args)
+
+
+def _add_history(parser: argparse.ArgumentParser) -> None:
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.description = """\
+Write the history of an invented shop: history/dt=YYYY-MM-DD/events.parquet, catalog.parquet, customers.parquet
+(what each customer truly likes; for tests) and shop.json (for `simulate live`). The same arguments, with an --end,
+give the same bytes."""
+    parser.add_argument("--events", type=_count, default=300_000, metavar="N", help="events (default: 300000)")
+    parser.add_argument("--days", type=_count, default=30, metavar="N", help="days of history (default: 30)")
+    parser.add_argument("--end", type=_moment, default="now", metavar="TIME", help="its end, ISO 8601 (default: now)")
+    parser.add_argument("--products", type=_count, default=1_000, metavar="N", help="products (default: 1000)")
+    parser.add_argument("--customers", type=_count, default=20_000, metavar="N", help="customers (default: 20000)")
+    parser.add_argument("--seed", type=int, default=DEFAULT_SEED, help=f"another seed: another shop ({DEFAULT_SEED})")
+    parser.add_argument("--out", type=Path, metavar="FOLDER", help=f"default: {FOLDER}/ in SHELFWISE_HOME")
+
+
+def _add_live(parser: argparse.ArgumentParser) -> None:
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.description = """\
+Send live traffic of the shop that `simulate history` invented: the same products, customers and tastes, what happens
+now. Ends after --duration, or in good order on Ctrl-C or SIGTERM."""
+    parser.add_argument("--rate", type=_rate, default=50.0, metavar="N", help="events per second (default: 50)")
+    parser.add_argument("--duration", type=_rate, metavar="SECONDS", help="default: until stopped")
+    parser.add_argument("--url", help="address of the collector (default: the one in the settings)")
+    parser.add_argument("--shop", type=Path, metavar="FOLDER", help=f"default: {FOLDER}/ in SHELFWISE_HOME")
+
+
+def _run_history(args: argparse.Namespace) -> int:
+    import time
+
+    from ingestion.progress import progress_bar
+    from ingestion.simulator.history import write_history
+    from ingestion.simulator.shop import Shop, ShopParameters
+
+    folder = args.out or get_settings().home / FOLDER
+    shop = Shop(ShopParameters(args.seed, args.products, args.customers, args.days, args.end.isoformat()))
+    started = time.monotonic()
+    with progress_bar() as progress:
+        task = progress.add_task("inventing", total=args.events)
+        write_history(shop, args.events, folder, lambda done: progress.update(task, completed=done))
+    elapsed = time.monotonic() - started
+    print(f"{args.events:,} events of {args.days} days in {folder} ({elapsed:.1f} s, {args.events / elapsed:,.0f}/s)")
+    return 0
+
+
+def _run_live(args: argparse.Namespace) -> int:
+    from ingestion.simulator.live import Traffic
+    from ingestion.simulator.sender import send_live
+    from ingestion.simulator.shop import Shop
+    from ingestion.stopping import StopRequest
+
+    settings = get_settings()
+    shop = Shop.load(args.shop or settings.home / FOLDER)
+    url = args.url or f"http://{settings.collector.host}:{settings.collector.port}"
+    with StopRequest() as stop:
+        send_live(Traffic(shop, args.rate), url, settings.collector.write_key, args.rate, args.duration, stop)
+    return 0
+
+
+def _count(text: str) -> int:
+    if not text.replace("_", "").isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
+    return int(text)
+
+
+def _rate(text: str) -> float:
+    try:
+        rate = float(text)
+    except ValueError:
+        rate = 0.0
+    if not 0 < rate < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
+    return rate
+
+
+def _moment(text: str) -> datetime:
+    if text == "now":
+        return datetime.now(UTC).replace(microsecond=0)
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a time like 2026-01-31T12:00:00Z") from error
+    return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)

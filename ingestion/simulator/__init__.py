@@ -1,0 +1,1 @@
+"""An invented shop: products, customers with tastes, and what they do. See :mod:`ingestion.simulate`."""

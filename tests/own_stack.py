@@ -1,0 +1,78 @@
+"""A stack of the tests' own: a home and ports that meet no other stack on this machine."""
+
+from __future__ import annotations
+
+import os
+import random
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from feature_repo.settings import ENV_PREFIX, HOME_VARIABLE, PROJECT_ROOT
+
+PORT_VARIABLES = tuple(
+    f"{ENV_PREFIX}{name}"
+    for name in ("KAFKA__PORT", "KAFKA__CONTROLLER_PORT", "REDIS__PORT", "COLLECTOR__PORT", "SERVING__PORT")
+)
+# Below the range from which the system gives ports to outgoing connections, which could take one in between.
+PORT_RANGE = range(20_000, 32_000)
+TIMEOUT_SECONDS = 300
+
+
+@dataclass(frozen=True)
+class OwnStack:
+    """The variables that set a stack apart, and ``python -m deploy`` run with them."""
+
+    variables: Mapping[str, str]
+
+    @classmethod
+    def at(cls, home: Path) -> OwnStack:
+        """A stack in an empty folder, on ports that are free now."""
+        free = (port for port in random.sample(PORT_RANGE, 500) if _is_free(port))
+        return cls({HOME_VARIABLE: str(home), **{variable: str(next(free)) for variable in PORT_VARIABLES}})
+
+    @property
+    def home(self) -> Path:
+        return Path(self.variables[HOME_VARIABLE])
+
+    def port(self, name: str) -> int:
+        """A port by the middle of its variable's name, for example ``REDIS__PORT``."""
+        return int(self.variables[ENV_PREFIX + name])
+
+    def environment(self) -> dict[str, str]:
+        """Environment for a process of this stack: no other setting of the calling shell gets in."""
+        others = {name: value for name, value in os.environ.items() if not name.startswith(ENV_PREFIX)}
+        return {**others, **self.variables}
+
+    def deploy(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run a command on the stack to its end; its output, errors included, is in ``stdout``."""
+        with self.start(*arguments) as process:
+            try:
+                output, _ = process.communicate(timeout=TIMEOUT_SECONDS)
+            finally:
+                process.kill()
+        return subprocess.CompletedProcess(process.args, process.returncode, output)
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        """Start a command on the stack without waiting for it."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "deploy", *arguments],
+            cwd=PROJECT_ROOT,
+            env=self.environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as trial:
+        try:
+            trial.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True

@@ -1,0 +1,144 @@
+"""The collector's answers while Kafka is away: everything that needs no broker, through the real application."""
+
+from __future__ import annotations
+
+import gzip
+import logging
+from collections.abc import Iterator
+
+import httpx
+import orjson
+import pytest
+from starlette.testclient import TestClient
+
+from feature_repo.settings import CollectorSettings, KafkaSettings, Settings
+from ingestion.collector_app import CALL_TYPES, create_app
+
+KEY = "test-write-key"
+VIEW = {"event": "Product Viewed", "userId": "u1", "properties": {"products": [{"product_id": "p1"}]}}
+MAX_BODY, MAX_EVENT = 20_000, 5_000
+
+
+@pytest.fixture(scope="module")
+def client() -> Iterator[TestClient]:
+    """The application in front of a port where nothing listens."""
+    settings = Settings(
+        kafka=KafkaSettings(bootstrap="127.0.0.1:1"),
+        collector=CollectorSettings(write_key=KEY, max_body_bytes=MAX_BODY, max_event_bytes=MAX_EVENT),
+    )
+    with TestClient(create_app(settings), raise_server_exceptions=False) as client:
+        client.auth = (KEY, "")
+        yield client
+
+
+def refusal(response: httpx.Response) -> tuple[int, str, str | None]:
+    """Status, code and field of an answer in the one error shape."""
+    error = response.json()["error"]
+    assert set(response.json()) == {"error"}
+    assert set(error) == {"code", "field", "message"}
+    assert error["message"]
+    return response.status_code, error["code"], error["field"]
+
+
+@pytest.mark.parametrize("auth", [("wrong", ""), ("", KEY), (KEY + "x", "")])
+def test_wrong_key(client: TestClient, auth: tuple[str, str]) -> None:
+    assert refusal(client.post("/v1/track", json=VIEW, auth=auth)) == (401, "unauthorized", None)
+
+
+@pytest.mark.parametrize("header", ["Bearer x", "Basic", "Basic !!!", "Basic /w=="])
+def test_unreadable_authorisation(client: TestClient, header: str) -> None:
+    answer = client.post("/v1/track", json=VIEW, headers={"Authorization": header}, auth=None)
+    assert refusal(answer) == (401, "unauthorized", None)
+    assert answer.headers["www-authenticate"].startswith("Basic")
+
+
+def test_write_key_in_the_body(client: TestClient) -> None:
+    anonymous = TestClient(client.app)
+    for key, status in ((KEY, 503), ("wrong", 401), (None, 401), (5, 401)):
+        answer = anonymous.post("/v1/track", content=orjson.dumps({**VIEW, "writeKey": key}))
+        assert answer.status_code == status
+
+
+@pytest.mark.parametrize("path", [f"/v1/{name}" for name in CALL_TYPES])
+def test_every_call_reaches_kafka_or_says_that_it_did_not(client: TestClient, path: str) -> None:
+    answer = client.post(path, json=VIEW, headers={"Content-Type": "text/plain"})
+    assert refusal(answer) == (503, "unavailable", None)
+    assert int(answer.headers["retry-after"]) >= 1
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "field"),
+    [
+        (b"", "malformed_json", None),
+        (b"{", "malformed_json", None),
+        (b'{"userId": "\xff"}', "malformed_json", None),
+        (b'{"userId": NaN}', "malformed_json", None),
+        (b"[1]", "malformed_json", None),
+        (b"{}", "missing_field", "userId"),
+        (b'{"userId": "u"}', "missing_field", "event"),
+        (b'{"userId": "u", "event": "Product Viewed"}', "missing_field", "properties.products"),
+        (b'{"userId": "u", "event": "Product Viewd"}', "unknown_event", "event"),
+        (b'{"userId": "u", "event": "Cart Viewed", "timestamp": "noon"}', "bad_timestamp", "timestamp"),
+        (b'{"userId": {"a": 1}, "event": "Cart Viewed"}', "wrong_type", "userId"),
+    ],
+)
+def test_a_call_that_violates_the_contract(client: TestClient, body: bytes, code: str, field: str | None) -> None:
+    assert refusal(client.post("/v1/track", content=body)) == (400, code, field)
+
+
+def test_a_batch_without_a_list_of_events(client: TestClient) -> None:
+    assert refusal(client.post("/v1/batch", json={"batch": {}})) == (400, "missing_field", "batch")
+
+
+def test_too_large(client: TestClient) -> None:
+    event = {**VIEW, "traits": "x" * MAX_EVENT}
+    for path, document in (("/v1/track", event), ("/v1/batch", {"batch": [{**event, "type": "track"}]})):
+        assert refusal(client.post(path, json=document)) == (413, "too_large", None)
+    assert refusal(client.post("/v1/track", content=b"x" * (MAX_BODY + 1))) == (413, "too_large", None)
+    unannounced = client.post("/v1/track", content=iter([b"x" * MAX_BODY, b"x"]))
+    assert refusal(unannounced) == (413, "too_large", None)
+
+
+def test_gzip(client: TestClient) -> None:
+    def post(body: bytes) -> httpx.Response:
+        return client.post("/v1/track", content=body, headers={"Content-Encoding": "gzip"})
+
+    assert refusal(post(gzip.compress(orjson.dumps(VIEW)))) == (503, "unavailable", None)
+    assert refusal(post(gzip.compress(b"{"))) == (400, "malformed_json", None)
+    assert refusal(post(b"no gzip")) == (400, "malformed_gzip", None)
+    assert refusal(post(gzip.compress(orjson.dumps(VIEW))[:-9])) == (400, "malformed_gzip", None)
+    bomb = gzip.compress(b"0" * 10_000_000)
+    assert len(bomb) < MAX_BODY
+    assert refusal(post(bomb)) == (413, "too_large", None)
+
+
+def test_unknown_path_and_wrong_method(client: TestClient) -> None:
+    assert refusal(client.post("/v1/tracks", json=VIEW)) == (404, "not_found", None)
+    wrong = client.get("/v1/track")
+    assert refusal(wrong) == (405, "method_not_allowed", None)
+    assert wrong.headers["allow"] == "POST"
+
+
+def test_browsers_may_send_from_anywhere(client: TestClient) -> None:
+    asked = {"Origin": "https://shop.example", "Access-Control-Request-Method": "POST"}
+    allowed = client.options("/v1/batch", headers={**asked, "Access-Control-Request-Headers": "authorization"})
+    assert allowed.status_code == 200
+    assert allowed.headers["access-control-allow-origin"] == "*"
+    refused = client.post("/v1/track", content=b"{", headers={"Origin": "https://shop.example"})
+    assert refused.headers["access-control-allow-origin"] == "*"
+
+
+def test_health_and_metrics(client: TestClient) -> None:
+    assert refusal(client.get("/health")) == (503, "unavailable", None)
+    client.post("/v1/track", content=b'{"userId": "u", "event": "Product Viewd"}')
+    shown = client.get("/metrics").text
+    assert 'shelfwise_collector_invalid_total{reason="unknown_event"}' in shown
+    assert 'shelfwise_collector_refused_requests_total{code="unavailable"}' in shown
+
+
+def test_neither_keys_nor_bodies_reach_the_log(client: TestClient, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    client.post("/v1/track", json={**VIEW, "userId": "private-customer"})
+    client.post("/v1/track", content=b'{"private-customer"', auth=("private-key", ""))
+    assert "private" not in caplog.text
+    assert KEY not in caplog.text
