@@ -118,8 +118,6 @@ class Visitors:
         def of_items(values: NDArray[Any], missing: float) -> NDArray[Any]:
             return np.where(known, values[lookup], missing) if len(values) else np.full(items.shape, missing)
 
-        with np.errstate(divide="ignore", invalid="ignore"):
-            log_prices = np.log(np.where(attributes.price > 0, attributes.price, np.nan))
         return cls(
             at=np.asarray(at, dtype=float),
             last_event_at=numeric["last_event_at"],
@@ -131,7 +129,7 @@ class Visitors:
             categories=of_items(attributes.category, UNKNOWN),
             departments=of_items(attributes.department, UNKNOWN),
             brands=of_items(attributes.brand, UNKNOWN),
-            log_prices=of_items(log_prices, np.nan),
+            log_prices=of_items(_log(attributes.price), np.nan),
         )
 
     def __len__(self) -> int:
@@ -284,7 +282,7 @@ def _own_history(visitors: Visitors, codes: Codes, owner: NDArray[np.integer]) -
 
 def _visitor_state(visitors: Visitors, owner: NDArray[np.integer]) -> dict[str, Floats]:
     newest = np.where(visitors.actions[:, 0] > 0, visitors.hours[:, 0], np.nan)
-    hours_of_week = visitors.at / 3600 % (24 * 7)
+    hours_of_week = visitors.at / 3600 % (24 * 7)  # UTC; day 0 is the epoch's Thursday
     columns = {
         **{f"customer_{name}": np.log1p(visitors.sums[name]) for name in _CUSTOMER_SUMS},
         "sequence_length": (visitors.actions > 0).sum(axis=1),

@@ -126,9 +126,18 @@ class TrainingSettings(Section):
     seed: int = Field(7, description="seed of everything random in training")
     factors: int = Field(64, description="latent factors of the ALS candidate model")
     als_iterations: int = Field(15, description="ALS sweeps")
+    als_confidence: float = Field(4.0, description="how much one interaction outweighs none (alpha of implicit ALS)")
+    als_regularization: float = Field(2.0, description="pull of the ALS factors towards zero")
+    trees: int = Field(80, description="trees of the ranker")
+    click_weight: float = Field(1.0, description="weight of a clicked product when fitting the ranker")
+    cart_weight: float = Field(3.0, description="weight of a carted product when fitting the ranker")
+    order_weight: float = Field(5.0, description="weight of an ordered product when fitting the ranker")
+    unclicked_lists: float = Field(0.25, description="lists without any click that are kept, per list with one")
     negatives: int = Field(10, description="most unclicked products per impression list kept as negatives")
     max_lists: int = Field(30_000, description="most impression lists used, the latest first")
     test_share: float = Field(0.2, description="last share of the time span, held out for evaluation")
+    test_moments: int = Field(1_000, description="moments at which the evaluation asks for the next product")
+    min_lists: int = Field(100, description="clicked impression lists without which training refuses to start")
     candidates: int = Field(200, description="candidates given to the ranker per request")
 
 
@@ -142,6 +151,7 @@ class ServingSettings(Section):
     max_k: int = Field(100, description="most recommendations one request may ask for")
     snapshot_seconds: float = Field(2.0, description="how often item features are refreshed in the worker")
     read_timeout_ms: int = Field(50, description="how long to wait for the customer's features before falling back")
+    model_poll_seconds: float = Field(5.0, description="how often the worker looks for a newer model")
 
 
 class Settings(BaseSettings):
@@ -170,6 +180,11 @@ class Settings(BaseSettings):
     def checkpoints(self) -> Path:
         """Folder of the stream's checkpoints; disposable, because the offline store can reseed them."""
         return self.home / "checkpoints"
+
+    @property
+    def bentoml_home(self) -> Path:
+        """Folder of BentoML's model and bento stores; BENTOML_HOME has the last word, as for the ``bentoml`` command."""
+        return Path(os.environ.get("BENTOML_HOME") or self.home / "bentoml")
 
     @property
     def jars(self) -> Path:

@@ -117,6 +117,9 @@ class Shelf:
         names: display names by row, None if unknown.
         items: the columns.
         words: the numbering of categories and brands.
+        rows: row by product id.
+        popular: all rows, the most popular first.
+        trending: rows that are asked for more now than usual, the most striking first; often none.
     """
 
     at: float
@@ -125,6 +128,8 @@ class Shelf:
     items: Items
     words: Vocabularies
     rows: Mapping[str, int]
+    popular: Codes
+    trending: Codes
 
     @classmethod
     def from_columns(
@@ -134,7 +139,9 @@ class Shelf:
         words = words or Vocabularies()
         names = tuple(name if isinstance(name, str) else None for name in columns["name"])
         rows = {product_id: row for row, product_id in enumerate(ids)}
-        return cls(at, tuple(ids), names, Items.from_columns(columns, at, words), words, rows)
+        items = Items.from_columns(columns, at, words)
+        popular = np.argsort(-items.rates["popularity"], kind="stable").astype(np.int32)
+        return cls(at, tuple(ids), names, items, words, rows, popular, _trending(items))
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -147,6 +154,14 @@ class Shelf:
     def title(self, row: int) -> str:
         """What to call a product when talking to people."""
         return self.names[row] or self.ids[row]
+
+
+def _trending(items: Items) -> Codes:
+    """Rows in order of the surge of interest, times how much of it there is."""
+    interest = items.sums["clicks_6h"] + items.sums["views_6h"] + 3 * items.sums["carts_6h"]
+    surge = np.where(interest >= 1, items.rates["trend"] * np.log1p(interest), 0.0)
+    order = np.argsort(-surge, kind="stable")
+    return order[surge[order] > 0].astype(np.int32)
 
 
 def as_floats(values: Any) -> Floats:

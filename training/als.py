@@ -1,0 +1,59 @@
+"""Fitting the candidate model: implicit's ALS on customers' weighted, decayed interactions."""
+
+from __future__ import annotations
+
+import numpy as np
+from implicit.cpu.als import AlternatingLeastSquares
+from scipy.sparse import csr_matrix
+from threadpoolctl import threadpool_limits
+
+from feature_repo.ranking import ACTION_WEIGHTS
+from feature_repo.settings import TrainingSettings
+from training.events import Interactions
+from training.factors import ItemFactors
+
+# Old interactions still tell which products go together, so they fade more slowly here than a customer's interest does.
+HALF_LIFE_SECONDS = 30 * 86_400.0
+
+
+def fit_factors(
+    interactions: Interactions, ids: tuple[str, ...], before: float, settings: TrainingSettings
+) -> ItemFactors:
+    """Item factors from what happened before a moment (epoch seconds).
+
+    The same interactions, settings and seed give the same factors: one thread, because the sums of several would depend
+    on who comes first, and because small matrices gain nothing from more.
+    """
+    matrix = interest_matrix(interactions, len(ids), before)
+    # implicit expects the confidence itself: 1 for no interaction, and what comes on top for some.
+    matrix.data = (1 + settings.als_confidence * matrix.data).astype(np.float32)
+    factors = max(1, min(settings.factors, *matrix.shape))
+    model = AlternatingLeastSquares(
+        factors=factors,
+        regularization=settings.als_regularization,
+        alpha=1.0,
+        iterations=settings.als_iterations,
+        random_state=settings.seed,
+        num_threads=1,
+    )
+    with threadpool_limits(1):
+        model.fit(matrix, show_progress=False)
+    vectors = np.array(model.item_factors, dtype=np.float32)
+    vectors[np.bincount(matrix.indices, minlength=len(ids)) == 0] = 0.0
+    return ItemFactors(ids, vectors, settings.als_confidence, settings.als_regularization)
+
+
+def interest_matrix(interactions: Interactions, items: int, before: float) -> csr_matrix:
+    """Customers x items: the sum of action weights, halved for every 30 days before ``before``.
+
+    Only customers with two products or more are kept: one alone says nothing of what goes together.
+    """
+    weight = np.zeros(max(ACTION_WEIGHTS) + 1)
+    weight[list(ACTION_WEIGHTS)] = list(ACTION_WEIGHTS.values())
+    past = interactions.before(before)
+    values = weight[past.actions] * np.exp2((past.times - before) / HALF_LIFE_SECONDS)
+    shape = (int(past.customers.max(initial=-1)) + 1, items)
+    matrix = csr_matrix((values, (past.customers, past.items)), shape=shape)
+    matrix.sum_duplicates()
+    matrix.eliminate_zeros()
+    return matrix[np.diff(matrix.indptr) >= 2]
