@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 
 from rich.console import Console
 
@@ -18,6 +19,9 @@ from deploy.java import JavaError
 from deploy.lock import exclusive
 from deploy.stack import Stack
 from feature_repo.settings import SettingsError, get_settings
+
+# Where output goes to a file or a pipe, tables need not fit a screen.
+WIDTH_OF_FILES = 130
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -43,7 +47,7 @@ def build_parser() -> argparse.ArgumentParser:
 def main() -> int:
     """Run one command; an expected failure prints what is wrong and what to do, and exits with 1."""
     options = build_parser().parse_args()
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else WIDTH_OF_FILES)
     try:
         return _run(options, Stack(get_settings(), console), console)
     except (StackError, SettingsError, JavaError) as error:

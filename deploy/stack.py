@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from itertools import groupby
 
 from rich.console import Console
+from rich.markup import escape
+from rich.text import Text
 
 from deploy import probes, tasks
 from deploy.errors import StackError
@@ -114,11 +116,24 @@ class Stack:
         with self.console.status(f"waiting for {', '.join(service.name for service in services)}"):
             self.supervisor.wait_ready(services, report)
 
-    def run(self, task: Task) -> None:
-        """Run a command to its end, showing its last line while it runs and its time afterwards."""
+    def run(self, task: Task, show: bool = False) -> None:
+        """Run a command to its end and print its time.
+
+        Args:
+            task: what to run.
+            show: print what it says; on a terminal its latest line is shown in either case while it runs.
+        """
         begun = time.monotonic()
+        live = self.console.is_terminal
         with self.console.status(task.name) as status:
-            tasks.run(self.home, task, lambda line: status.update(f"{task.name} [dim]{line[-80:]}[/]"))
+
+            def follow(line: str) -> None:
+                if live:
+                    status.update(f"{task.name} [dim]{escape(line[-90:])}[/]")
+                elif show:
+                    self.console.print(Text(f"  {line}", style="dim"), soft_wrap=True)
+
+            tasks.run(self.home, task, follow, live)
         taken = time.monotonic() - begun
         self.console.print(f"[green]✓[/] {task.name:43} {taken:5.1f} s", highlight=False)
 

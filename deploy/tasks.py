@@ -19,6 +19,7 @@ from deploy.interrupts import held, ignored
 
 PREFIX = "task:"
 _TERMINAL_CODES = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b[()][A-Z0-9]")
+_SPINNER = re.compile(r"[\u2800-\u28ff]")
 _LINE_END = re.compile(rb"[\r\n]+")
 
 
@@ -80,12 +81,20 @@ def tail(log: Path, lines: int = 15) -> str:
 
 
 def _lines(reader: int) -> Iterator[str]:
+    """What is printed, without empty lines and without the repetitions that an animation makes."""
+    last = ""
+    for line in _raw_lines(reader):
+        if (text := _plain(line)) and text != last:
+            yield text
+            last = text
+
+
+def _raw_lines(reader: int) -> Iterator[bytes]:
     rest = b""
     while chunk := _read(reader):
         *whole, rest = _LINE_END.split(rest + chunk)
-        yield from (text for line in whole if (text := _plain(line)))
-    if text := _plain(rest):
-        yield text
+        yield from whole
+    yield rest
 
 
 def _read(reader: int) -> bytes:
@@ -96,7 +105,8 @@ def _read(reader: int) -> bytes:
 
 
 def _plain(line: bytes) -> str:
-    return _TERMINAL_CODES.sub("", line.decode(errors="replace")).rstrip()
+    text = _TERMINAL_CODES.sub("", line.decode(errors="replace"))
+    return _SPINNER.sub("", text).strip()
 
 
 def _alive(process: subprocess.Popen[bytes] | None) -> psutil.Process | None:

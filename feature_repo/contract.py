@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
@@ -227,14 +227,20 @@ ISO_8601 = r"^\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}:\d{2}(\.\d{1,9})?(Z|[+-]\d{2}:\d{
 
 
 def is_timestamp(text: str) -> bool:
-    """Whether ``text`` is a date and time that the contract accepts (without offset: UTC)."""
+    """Whether ``text`` is a date and time that the contract accepts."""
     if not re.match(ISO_8601, text):
         return False
     try:
-        datetime.fromisoformat(text[:19])
+        time_of(text)
     except ValueError:
         return False
     return True
+
+
+def time_of(text: str) -> datetime:
+    """The moment that a timestamp of the contract names; without an offset it is UTC."""
+    moment = datetime.fromisoformat(text)
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 _REASON_OF_PYDANTIC_ERROR = {

@@ -6,7 +6,7 @@ Training computes them for many customers at many moments, serving for one custo
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,6 +42,7 @@ FEATURES: tuple[str, ...] = (
     "als_score",
     "similarity_to_last",
     "similarity_to_session",
+    "viewed_together",
     "category_affinity",
     "department_affinity",
     "brand_affinity",
@@ -149,8 +150,18 @@ class Visitors:
 
     def take(self, rows: NDArray[np.integer] | slice) -> Visitors:
         """The chosen rows."""
-        values = {name: getattr(self, name)[rows] for name in self.__dataclass_fields__ if name != "sums"}
-        return Visitors(**values, sums={name: column[rows] for name, column in self.sums.items()})
+        return self._map(lambda part: part[0][rows], [self])
+
+    @classmethod
+    def concatenate(cls, parts: Sequence[Visitors]) -> Visitors:
+        """The rows of all parts, one after the other."""
+        return cls._map(np.concatenate, parts)
+
+    @classmethod
+    def _map(cls, combine: Callable[[list[NDArray[Any]]], NDArray[Any]], parts: Sequence[Visitors]) -> Visitors:
+        sums = {name: combine([part.sums[name] for part in parts]) for name in _CUSTOMER_SUMS}
+        names = [name for name in cls.__dataclass_fields__ if name != "sums"]
+        return cls(sums=sums, **{name: combine([getattr(part, name) for part in parts]) for name in names})
 
 
 def _sequences(
@@ -158,8 +169,7 @@ def _sequences(
 ) -> tuple[Codes, Codes, Floats]:
     parts = [columns[f"{RECENT.name}_{suffix}"] for suffix in ("items", "actions", "times")]
     now = shelf.encode(context)
-    width = len(now) + max((len(row) for row in parts[0] if row is not None), default=0)
-    shape = (len(at), max(width, 1))
+    shape = (len(at), len(now) + RECENT.k)
     items = np.full(shape, UNKNOWN, dtype=np.int32)
     actions = np.zeros(shape, dtype=np.int32)
     hours = np.full(shape, np.nan)
@@ -186,6 +196,7 @@ class Embeddings:
         visitors: visitor vectors, shape (visitors, factors); zero for one without known interactions.
         last: direction of each visitor's last known item, shape (visitors, factors).
         session: mean direction of the items of the present visit, shape (visitors, factors).
+        together: how strongly each visitor's latest items point to every item, shape (visitors, items).
     """
 
     items: NDArray[np.float32]
@@ -193,6 +204,7 @@ class Embeddings:
     visitors: NDArray[np.float32]
     last: NDArray[np.float32]
     session: NDArray[np.float32]
+    together: NDArray[np.float32]
 
 
 def features(
@@ -239,6 +251,7 @@ def _closeness(codes: Codes, owner: NDArray[np.integer], embeddings: Embeddings)
         "als_score": product(vectors, embeddings.visitors),
         "similarity_to_last": product(directions, embeddings.last),
         "similarity_to_session": product(directions, embeddings.session),
+        "viewed_together": embeddings.together[owner, codes],
     }
 
 

@@ -11,17 +11,18 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
-from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
 from pyspark.sql import functions as F
 
-from feature_repo.settings import get_settings
-from feature_repo.tables import EVENTS, LEDGER, PRODUCT, QUARANTINE, Table
+from feature_repo.tables import EVENTS, LEDGER, PRODUCT, Table
 from ingestion import catalog_store, offsets
+from ingestion.appending import append_once
+from ingestion.quarantine import quarantine
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
 log = logging.getLogger(__name__)
+_PLACE = ("source", "partition", "offset")
 _FILLED_FROM_CATALOG = ("name", "category", "brand", "price")
 
 
@@ -64,14 +65,14 @@ def archive(
     """
     unique = unique.persist()
     try:
-        refused = F.col("reason").isNotNull()
-        counts = unique.agg(F.count_if(refused).alias("bad"), F.count_if(~refused).alias("good")).first()
+        counts = unique.agg(F.count_if("good").alias("good"), F.count_if(~F.col("good")).alias("bad")).first()
         assert counts is not None
-        good = unique.where(~refused)
-        events = _enriched(spark, good).withColumn("dt", F.to_date("timestamp"))
+        good = unique.where("good")
+        kept = F.transform("products", lambda p: F.struct(*(p[field.name].alias(field.name) for field in PRODUCT)))
+        events = _enriched(spark, good.withColumn("products", kept)).withColumn("dt", F.to_date("timestamp"))
         _append(events, EVENTS, app_id, version, covered)
         if counts.bad:
-            _quarantine(unique.where(refused), app_id, version)
+            quarantine(unique.where("not good"), app_id, version)
         catalog_store.learn(good)
     finally:
         unique.unpersist()
@@ -97,15 +98,6 @@ def _spark_type(arrow: pa.DataType) -> str:
     return from_arrow_type(arrow).simpleString()
 
 
-def _quarantine(refused: DataFrame, app_id: str, version: int) -> None:
-    rows = refused.withColumnRenamed("value", "payload")
-    _append(rows, QUARANTINE, app_id, version)
-    kafka = get_settings().kafka
-    message = F.to_json(F.struct(*QUARANTINE.schema.names)).alias("value")
-    writer = rows.select(message).write.format("kafka").option("kafka.bootstrap.servers", kafka.servers)
-    writer.option("topic", kafka.quarantine_topic).save()
-
-
 def _enriched(spark: SparkSession, events: DataFrame) -> DataFrame:
     """Fill in what the tracker left out of each product from the catalogue."""
     incomplete = F.coalesce(
@@ -117,7 +109,7 @@ def _enriched(spark: SparkSession, events: DataFrame) -> DataFrame:
     known = spark.createDataFrame(catalog.select(["product_id", *_FILLED_FROM_CATALOG]).to_pandas())
     known = known.select("product_id", *(F.col(name).alias(f"known_{name}") for name in _FILLED_FROM_CATALOG))
     # As text, because a null (events from files have no partition) equals nothing in a join.
-    events = events.withColumn("place", F.concat_ws(":", "source", "partition", "offset"))
+    events = events.withColumn("place", F.concat_ws(":", *_PLACE))
     lines = events.where(incomplete).select("place", F.posexplode("products").alias("line", "p"))
     lines = lines.withColumn("product_id", F.col("p.product_id")).join(F.broadcast(known), "product_id", "left")
     fields = [
@@ -134,10 +126,6 @@ def _enriched(spark: SparkSession, events: DataFrame) -> DataFrame:
 
 
 def _record(accounts: Accounts, outcome: Outcome, app_id: str, version: int) -> None:
-    app_id = f"{app_id}:{LEDGER.name}"
-    committed = DeltaTable(LEDGER.uri).transaction_version(app_id)
-    if committed is not None and committed >= version:
-        return
     row = {
         "source": accounts.source,
         "batch": accounts.batch,
@@ -147,6 +135,4 @@ def _record(accounts: Accounts, outcome: Outcome, app_id: str, version: int) -> 
         "quarantined": outcome.quarantined,
         "duplicates": outcome.duplicates,
     }
-    properties = CommitProperties(app_transactions=[Transaction(app_id, version)])
-    rows = pa.Table.from_pylist([row], schema=LEDGER.schema)
-    write_deltalake(LEDGER.uri, rows, mode="append", commit_properties=properties)
+    append_once(LEDGER, pa.Table.from_pylist([row], schema=LEDGER.schema), f"{app_id}:ledger", version)

@@ -46,7 +46,7 @@ class ArchiveQuery:
         parsed = parse(event_stream(self._spark, self._start), settings.stream.future_tolerance_seconds)
         # A refused event has no trustworthy id; its place in Kafka is unique.
         place = F.concat_ws(":", "source", "partition", "offset")
-        parsed = parsed.withColumn("dedup_key", F.when(F.col("reason").isNull(), F.col("dedup_key")).otherwise(place))
+        parsed = parsed.withColumn("dedup_key", F.when(F.col("good"), F.col("dedup_key")).otherwise(place))
         unique = parsed.withWatermark("received_at", settings.stream.duplicate_horizon)
         unique = unique.dropDuplicatesWithinWatermark(["dedup_key"])
         return (

@@ -53,13 +53,12 @@ def run(args: argparse.Namespace) -> int:
     from ingestion.event_files import discover
 
     files = discover(args.path) if args.path else None
+    from feature_repo.tables import ACTIVITY, EVENTS
     from ingestion import history, offsets
     from ingestion.generation import discard_generation
     from ingestion.locks import stream_paused
     from ingestion.online import open_applied_store, push_latest
     from ingestion.session import open_spark
-
-    from feature_repo.tables import ACTIVITY, EVENTS
 
     with _step("starting Spark"):
         store = open_applied_store()
@@ -99,10 +98,10 @@ def load(spark: SparkSession, files: EventFiles, args: argparse.Namespace) -> Ou
     # The rows are numbered as they are read: kept, so that a second pass sees the same numbers.
     parsed = _selected(parsed, args.since, args.until, args.shift).persist(StorageLevel.DISK_ONLY)
     accepted = parsed.count()
-    refused = parsed.where(F.col("reason").isNotNull())
+    refused = parsed.where("not good")
     # Of two reports of an order, the one that says what it was worth is kept.
     best_first = Window.partitionBy("dedup_key").orderBy(F.desc_nulls_last("revenue"), "timestamp", "source", "offset")
-    good = parsed.where(F.col("reason").isNull()).withColumn("rank", F.row_number().over(best_first))
+    good = parsed.where("good").withColumn("rank", F.row_number().over(best_first))
     good = good.where("rank = 1").drop("rank").join(_stored_keys(spark), "dedup_key", "left_anti")
     batch = str(uuid.uuid4())
     outcome = archive(spark, good.unionByName(refused), Accounts(str(args.path), batch, accepted), batch, 0)

@@ -46,10 +46,10 @@ def discover(path: Path) -> EventFiles:
     files = sorted(_files_under(path), key=lambda file: (day_of(file) or date.min, str(file)))
     if not files:
         raise InputError(f"{path} holds no event files; looked for *{', *'.join(ENDINGS)}")
-    formats = {_format_of(file) for file in files} - {None}
-    if len(formats) != 1:
+    formats = {found for file in files if (found := _format_of(file))}
+    if len(formats) > 1:
         raise InputError(f"{path} mixes Parquet and JSON lines; give a folder with one of them")
-    return EventFiles(next(iter(formats)), tuple(files))  # type: ignore[arg-type]
+    return EventFiles(formats.pop(), tuple(files))
 
 
 def day_of(file: Path) -> date | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import gzip
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -156,13 +156,6 @@ class EventReader:
         self._database.execute("INSERT INTO lines SELECT * FROM batch")
         self._database.unregister("batch")
         return loaded + len(rows)
-
-
-def moved(part: Part, shift_ms: int) -> Part:
-    """``part`` as it looks when its times are moved."""
-    if part.first is None or part.last is None:
-        return part
-    return replace(part, first=part.first + shift_ms, last=part.last + shift_ms)
 
 
 def _from_line(line: bytes, shift_ms: int) -> tuple[RecordedEvent, int | None]:

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
 from pyspark.sql import functions as F
 
 from feature_repo.aggregates import RECENT, Entity, decayed_sums
 from feature_repo.settings import get_settings
-from feature_repo.tables import ACTIVITY, TIMESTAMP, Table
+from feature_repo.tables import ACTIVITY, TIMESTAMP
 from ingestion import offsets
+from ingestion.appending import append_once
 from ingestion.contributions import (
     KEY,
     SLOTS,
@@ -76,7 +76,7 @@ class FeatureQuery:
         tables = {entity: _activity(rows, entity) for entity in Entity}
         # The offline writes run in native threads beside the online ones: a batch takes as long as the slower of them.
         offline = [
-            self._writers.submit(self._append, ACTIVITY[entity], table, batch_id, covered)
+            self._writers.submit(append_once, ACTIVITY[entity], table, self._generation.app_id, batch_id, covered)
             for entity, table in tables.items()
         ]
         for entity, table in tables.items():
@@ -84,24 +84,13 @@ class FeatureQuery:
         for write in offline:
             write.result()
 
-    def _append(self, table: Table, rows: pa.Table, batch_id: int, covered: offsets.Offsets | None) -> None:
-        """Append unless this batch has been committed before, in a run that was killed afterwards."""
-        committed = DeltaTable(table.uri).transaction_version(self._generation.app_id)
-        if committed is not None and committed >= batch_id:
-            return
-        properties = CommitProperties(
-            custom_metadata={offsets.METADATA_KEY: offsets.to_json(covered)} if covered else None,
-            app_transactions=[Transaction(self._generation.app_id, batch_id)],
-        )
-        write_deltalake(table.uri, rows, mode="append", commit_properties=properties)
-
 
 def _changes(spark: SparkSession, generation: Generation) -> DataFrame:
     """The changed keys of each micro-batch with their values as of their last event."""
     settings = get_settings()
     columns = ("dedup_key", "received_at", "event", "customer_id", "timestamp", "products")
     parsed = parse(event_stream(spark, generation.start), settings.stream.future_tolerance_seconds)
-    events = parsed.where(F.col("reason").isNull() & contributes()).select(*columns)
+    events = parsed.where(F.col("good") & contributes()).select(*columns)
     if generation.seeded:
         ids = spark.readStream.schema("dedup_key string, received_at timestamp").parquet(str(generation.seed_ids))
         events = events.unionByName(ids, allowMissingColumns=True)

@@ -167,4 +167,4 @@ def _recent_ids(spark: SparkSession, first: offsets.Offsets, start: offsets.Offs
     raw = events_between(spark, first, start)
     horizon = F.expr(f"current_timestamp() - interval {settings.stream.duplicate_horizon}")
     recent = parse(raw.where(F.col("received_at") > horizon), settings.stream.future_tolerance_seconds)
-    return recent.where(F.col("reason").isNull() & contributes()).select("dedup_key", "received_at")
+    return recent.where(F.col("good") & contributes()).select("dedup_key", "received_at")

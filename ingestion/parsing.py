@@ -1,15 +1,18 @@
 """The event contract in Spark: JSON text in; typed, checked and normalised events out.
 
-Schema and checks are derived by walking the contract's models, so that a field or limit is declared in one place. A row
-never disappears here: it gets a reason code and the offending field, or neither.
+Schema and checks are derived by walking the contract's models, so that a field or limit is declared in one place. Spark
+only decides whether an event is good, with few expressions, because a micro-batch spends its time on planning them. For
+the few that are not, ``feature_repo.contract`` says why (:func:`refusal`). No row disappears here.
 """
 
 from __future__ import annotations
 
-import functools
+import json
 import types
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from annotated_types import Ge, Le, MaxLen, MinLen
@@ -29,7 +32,6 @@ _TYPES: dict[Any, T.DataType] = {
     float: T.DoubleType(),
     Any: T.StringType(),  # kept as JSON text: the contract says nothing about what is inside
 }
-_PRODUCT_FIELDS = ("product_id", "sku", "name", "category", "brand", "variant", "price", "quantity", "position")
 
 
 def event_schema() -> T.StructType:
@@ -45,7 +47,7 @@ def parse(raw: DataFrame, future_tolerance_seconds: int) -> DataFrame:
         future_tolerance_seconds: how far after its arrival an event may be dated.
 
     Returns:
-        The given columns, ``reason`` and ``field`` (both null for a valid event), and the normalised event:
+        The given columns, ``good`` (whether the event fulfils the contract), and the normalised event:
         ``dedup_key``, ``message_id``, ``type``, ``event``, ``customer_id``, ``user_id``, ``anonymous_id``,
         ``previous_id``, ``timestamp`` (to the millisecond), ``products`` and the other columns of the events table.
     """
@@ -53,23 +55,36 @@ def parse(raw: DataFrame, future_tolerance_seconds: int) -> DataFrame:
     options = {"mode": "PERMISSIVE", "columnNameOfCorruptRecord": _CORRUPT}
     decoded = raw.withColumn("e", F.from_json("value", schema, options))
     decoded = decoded.withColumn("event_time", F.col("e.timestamp").try_cast("timestamp"))
-    checks, rules = list(_checks(future_tolerance_seconds)), _product_rules()
-    products = F.col("e.properties.products")
-    suspect = _disjunction([*(bad for _, _, bad in checks), _any_product(products, rules)])
-    verdict = F.coalesce(
-        *(F.when(bad, _verdict(reason, field)) for reason, field, bad in checks),
-        *(F.when(_any_product(products, [rule]), _verdict(rule.reason, rule.path)) for rule in rules),
-    )
-    # Nearly all events are good: one cheap disjunction decides, the long search for the reason runs for the rest.
-    return decoded.withColumn("verdict", F.when(suspect, verdict)).select(
-        *raw.columns, F.col("verdict.reason").alias("reason"), F.col("verdict.field").alias("field"), *_normalised()
-    )
+    bad = _any([*_envelope_checks(future_tolerance_seconds), *_field_checks(), *_event_checks()])
+    return decoded.select(*raw.columns, (~bad).alias("good"), *_normalised())
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Why an event was refused."""
+
+    reason: Reason
+    field: str
+
+
+def refusal(payload: str | None, received_at: datetime, future_tolerance_seconds: int) -> Refusal:
+    """Say why Spark's checks refused ``payload``."""
+    try:
+        event = json.loads(payload or "")
+    except ValueError:
+        return Refusal(Reason.MALFORMED_JSON, "(event)")
+    violation = contract.check(event)
+    if violation:
+        return Refusal(violation.reason, violation.field)
+    moment = contract.time_of(event["timestamp"])
+    if (moment - received_at).total_seconds() > future_tolerance_seconds:
+        return Refusal(Reason.FUTURE_TIMESTAMP, "timestamp")
+    # Python takes numbers and dates that do not fit Spark's types.
+    return Refusal(Reason.WRONG_TYPE, "(event)")
 
 
 def _struct(model: type[BaseModel]) -> T.StructType:
-    return T.StructType(
-        [T.StructField(name, _data_type(field.annotation)) for name, field in model.model_fields.items()]
-    )
+    return T.StructType([T.StructField(name, _data_type(info.annotation)) for name, info in model.model_fields.items()])
 
 
 def _data_type(annotation: Any) -> T.DataType:
@@ -92,10 +107,10 @@ def _bare(annotation: Any) -> Any:
     return annotation
 
 
-def _limits(field: FieldInfo) -> list[Any]:
+def _limits(info: FieldInfo) -> list[Any]:
     """The constraints on a field, wherever pydantic keeps them for this kind of annotation."""
-    found = list(field.metadata)
-    pending = [field.annotation]
+    found = list(info.metadata)
+    pending = [info.annotation]
     while pending:
         annotation = pending.pop()
         if get_origin(annotation) is Annotated:
@@ -108,132 +123,100 @@ def _limits(field: FieldInfo) -> list[Any]:
     return found
 
 
-def _verdict(reason: Reason, field: str | Column) -> Column:
-    named = field if isinstance(field, Column) else F.lit(field)
-    return F.struct(F.lit(reason.value).alias("reason"), named.alias("field"))
+@dataclass
+class _Extremes:
+    """Values that share a limit, so that one comparison checks them all."""
+
+    at_most: dict[float, list[Column]] = field(default_factory=lambda: defaultdict(list))
+    at_least: dict[float, list[Column]] = field(default_factory=lambda: defaultdict(list))
+    required: list[Column] = field(default_factory=list)
+
+    def add(self, model: type[BaseModel], parent: Column, skip: tuple[str, ...] = ()) -> None:
+        """Take in every limited field of ``model`` but those in ``skip``."""
+        for name, info in model.model_fields.items():
+            if name not in skip:
+                self._add_field(info, parent[name])
+
+    def _add_field(self, info: FieldInfo, value: Column) -> None:
+        kind = get_origin(_bare(info.annotation))
+        size = F.size(value) if kind is list else F.length(value)
+        for limit in _limits(info):
+            if isinstance(limit, MaxLen):
+                self.at_most[limit.max_length].append(size)
+            elif isinstance(limit, MinLen):
+                self.at_least[limit.min_length].append(size)
+            elif isinstance(limit, Le):
+                # Spark orders NaN above all numbers, so that this catches it too.
+                self.at_most[float(limit.le)].append(value)  # type: ignore[arg-type]
+            elif isinstance(limit, Ge):
+                self.at_least[float(limit.ge)].append(value)  # type: ignore[arg-type]
+        if info.is_required():
+            self.required.append(value)
+
+    def broken(self) -> list[Column]:
+        """Conditions, never null, of which at least one holds if a field breaks its limit."""
+        return [
+            *(value.isNull() for value in self.required),
+            *(F.coalesce(_extreme(F.greatest, values) > top, F.lit(False)) for top, values in self.at_most.items()),
+            *(F.coalesce(_extreme(F.least, values) < low, F.lit(False)) for low, values in self.at_least.items()),
+        ]
 
 
-def _checks(future_tolerance_seconds: int) -> Iterator[tuple[Reason, str | Column, Column]]:
-    """(reason, field, condition that makes an event bad), the more fundamental ones first."""
+def _extreme(function: Any, values: list[Column]) -> Column:
+    """Spark's greatest and least pass over nulls and want two arguments."""
+    return function(*values) if len(values) > 1 else values[0]
+
+
+def _any(conditions: Iterable[Column]) -> Column:
+    """Their OR, as a balanced tree: a long chain would overflow the stack of Spark's planner."""
+    found = list(conditions)
+    if len(found) == 1:
+        return found[0]
+    half = len(found) // 2
+    return _any(found[:half]) | _any(found[half:])
+
+
+def _envelope_checks(future_tolerance_seconds: int) -> list[Column]:
     e = F.col("e")
-    corrupt = e[_CORRUPT].isNotNull()
-    is_json = F.get_json_object("value", "$").isNotNull()
-    yield Reason.MALFORMED_JSON, "(event)", F.coalesce(F.length(F.trim("value")) == 0, F.lit(True)) | e.isNull()
-    yield Reason.MALFORMED_JSON, "(event)", corrupt & ~is_json
-    yield Reason.NEWER_VERSION, "version", F.coalesce(e.version > CONTRACT_VERSION, F.lit(False))
-    yield Reason.BAD_TIMESTAMP, "timestamp", corrupt & e.timestamp.isNull() & _present("$.timestamp")
-    yield Reason.WRONG_TYPE, _wrongly_typed_field(), corrupt
-    yield from _field_checks(Event, e, "", skip=("context", "properties"))
-    yield Reason.MISSING_FIELD, "userId", _customer_id().isNull()
-    timestamp_ok = e.timestamp.rlike(ISO_8601) & F.col("event_time").isNotNull()
-    yield Reason.BAD_TIMESTAMP, "timestamp", ~timestamp_ok
     latest = F.unix_millis("received_at") + future_tolerance_seconds * 1000
-    yield Reason.FUTURE_TIMESTAMP, "timestamp", F.unix_millis("event_time") > latest
-    yield from _field_checks(contract.Context, e.context, "context.")
-    yield from _field_checks(Properties, e.properties, "properties.", skip=("products",))
-    list_field = Properties.model_fields["products"]
-    for reason, condition in _limit_checks(list_field, e.properties.products):
-        yield reason, "properties.products", F.coalesce(condition, F.lit(False))
-    yield from _event_checks(e)
+    kinds = get_args(_bare(Event.model_fields["type"].annotation))
+    return [
+        e.isNull(),
+        e[_CORRUPT].isNotNull(),
+        F.coalesce(~e.type.isin(*kinds), F.lit(True)),
+        F.coalesce(e.version > CONTRACT_VERSION, F.lit(False)),
+        _customer_id().isNull(),
+        F.coalesce(~e.timestamp.rlike(ISO_8601), F.lit(True)),
+        F.coalesce(F.unix_millis("event_time") > latest, F.lit(True)),
+    ]
 
 
-def _field_checks(
-    model: type[BaseModel], parent: Column, prefix: str, skip: tuple[str, ...] = ()
-) -> Iterator[tuple[Reason, str, Column]]:
-    for name, field in model.model_fields.items():
-        if name in skip:
-            continue
-        value = parent[name]
-        if field.is_required():
-            yield Reason.MISSING_FIELD, prefix + name, value.isNull()
-        if get_origin(_bare(field.annotation)) is Literal:
-            yield Reason.UNKNOWN_TYPE, prefix + name, ~value.isin(*get_args(_bare(field.annotation)))
-        for reason, condition in _limit_checks(field, value):
-            yield reason, prefix + name, F.coalesce(condition, F.lit(False))
+def _field_checks() -> list[Column]:
+    e, limits, of_products = F.col("e"), _Extremes(), _Extremes()
+    limits.add(Event, e, skip=("context", "properties"))
+    limits.add(contract.Context, e.context)
+    limits.add(Properties, e.properties)
+
+    def broken(product: Column) -> Column:
+        of_products.add(Product, product)
+        return _any(of_products.broken())
+
+    return [*limits.broken(), F.coalesce(F.exists(e.properties.products, broken), F.lit(False))]
 
 
-def _limit_checks(field: FieldInfo, value: Column) -> Iterator[tuple[Reason, Column]]:
-    size = F.size(value) if get_origin(_bare(field.annotation)) is list else F.length(value)
-    for limit in _limits(field):
-        if isinstance(limit, MinLen):
-            yield Reason.MISSING_FIELD, size < limit.min_length
-        elif isinstance(limit, MaxLen):
-            yield Reason.TOO_LONG, size > limit.max_length
-        elif isinstance(limit, Ge):
-            # Spark orders NaN above all numbers, so that the upper limit catches it.
-            yield Reason.ABSURD_VALUE, value < limit.ge
-        elif isinstance(limit, Le):
-            yield Reason.ABSURD_VALUE, value > limit.le
-
-
-@dataclass(frozen=True)
-class _ProductRule:
-    """One way in which a product of a list can be bad."""
-
-    reason: Reason
-    path: str
-    broken: Callable[[Column], Column]
-
-
-def _product_rules() -> list[_ProductRule]:
-    rules = []
-    for name, field in Product.model_fields.items():
-        path = f"properties.products.{name}"
-        if field.is_required():
-            rules.append(_ProductRule(Reason.MISSING_FIELD, path, functools.partial(_is_missing, name)))
-        for index, (reason, _) in enumerate(_limit_checks(field, F.lit(None))):
-            rules.append(_ProductRule(reason, path, functools.partial(_breaks_limit, name, field, index)))
-    return rules
-
-
-def _is_missing(name: str, product: Column) -> Column:
-    return product[name].isNull()
-
-
-def _breaks_limit(name: str, field: FieldInfo, index: int, product: Column) -> Column:
-    return F.coalesce(list(_limit_checks(field, product[name]))[index][1], F.lit(False))
-
-
-def _disjunction(conditions: list[Column]) -> Column:
-    """Their OR, as a balanced tree: a chain of a hundred would overflow the stack of Spark's planner."""
-    if len(conditions) == 1:
-        return conditions[0]
-    half = len(conditions) // 2
-    return _disjunction(conditions[:half]) | _disjunction(conditions[half:])
-
-
-def _any_product(products: Column, rules: list[_ProductRule]) -> Column:
-    """Whether some product breaks one of the rules: one pass over the list, however many rules there are."""
-    broken = F.exists(products, lambda p: _disjunction([rule.broken(p) for rule in rules]))
-    return F.coalesce(broken, F.lit(False))
-
-
-def _event_checks(e: Column) -> Iterator[tuple[Reason, str, Column]]:
-    track = e.type == "track"
-    yield Reason.MISSING_FIELD, "event", track & (F.coalesce(F.length(e.event), F.lit(0)) == 0)
-    yield Reason.UNKNOWN_EVENT, "event", track & F.coalesce(~e.event.isin(*EVENTS), F.lit(False))
+def _event_checks() -> list[Column]:
+    e = F.col("e")
+    track = F.coalesce(e.type == "track", F.lit(False))
     needing = [name for name, rule in EVENTS.items() if rule.needs_product]
-    without = F.coalesce(F.size(e.properties.products), F.lit(0)) <= 0
-    without = without & e.properties.product_id.isNull()
-    needs_product = F.coalesce(e.event.isin(*needing), F.lit(False))
-    yield Reason.MISSING_FIELD, "properties.products", track & needs_product & without
+    without = (F.coalesce(F.size(e.properties.products), F.lit(0)) <= 0) & e.properties.product_id.isNull()
+    checks = [
+        ~F.coalesce(e.event.isin(*EVENTS), F.lit(False)),
+        F.coalesce(e.event.isin(*needing), F.lit(False)) & without,
+    ]
     for name, rule in EVENTS.items():
         for required in rule.requires:
-            missing = (e.event == name) & e.properties[required].isNull()
-            yield Reason.MISSING_FIELD, f"properties.{required}", track & F.coalesce(missing, F.lit(False))
-
-
-def _present(path: str) -> Column:
-    return F.get_json_object("value", path).isNotNull()
-
-
-def _wrongly_typed_field() -> Column:
-    """The first declared field that is in the JSON and was not understood; runs only for events known to be bad."""
-    e = F.col("e")
-    candidates = [(e[name], name) for name in Event.model_fields]
-    candidates += [(e.properties[name], f"properties.{name}") for name in Properties.model_fields]
-    found = [F.when(value.isNull() & _present(f"$.{path}"), F.lit(path)) for value, path in candidates]
-    return F.coalesce(*found, F.lit("properties.products"))
+            checks.append(F.coalesce(e.event == name, F.lit(False)) & e.properties[required].isNull())
+    return [track & _any(checks)]
 
 
 def _customer_id() -> Column:
@@ -251,11 +234,10 @@ def _word(value: Column, key: str) -> Column:
 
 
 def _products() -> Column:
+    """The products in full; single-product events may carry theirs flat."""
     p = F.col("e.properties")
-    # position is an integer in the contract; JSON knows only numbers, so everything arrives as its declared type
-    single = F.struct(*(p[name].alias(name) for name in _PRODUCT_FIELDS))
-    listed = F.transform(p.products, lambda q: F.struct(*(q[name].alias(name) for name in _PRODUCT_FIELDS)))
-    return F.when(F.size(p.products) > 0, listed).when(p.product_id.isNotNull(), F.array(single))
+    single = F.struct(*(p[name].alias(name) for name in Product.model_fields))
+    return F.when(F.size(p.products) > 0, p.products).when(p.product_id.isNotNull(), F.array(single))
 
 
 def _normalised() -> list[Column]:

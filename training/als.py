@@ -28,15 +28,15 @@ def fit_factors(
     # implicit expects the confidence itself: 1 for no interaction, and what comes on top for some.
     matrix.data = (1 + settings.als_confidence * matrix.data).astype(np.float32)
     factors = max(1, min(settings.factors, *matrix.shape))
-    model = AlternatingLeastSquares(
-        factors=factors,
-        regularization=settings.als_regularization,
-        alpha=1.0,
-        iterations=settings.als_iterations,
-        random_state=settings.seed,
-        num_threads=1,
-    )
     with threadpool_limits(1):
+        model = AlternatingLeastSquares(
+            factors=factors,
+            regularization=settings.als_regularization,
+            alpha=1.0,
+            iterations=settings.als_iterations,
+            random_state=settings.seed,
+            num_threads=1,
+        )
         model.fit(matrix, show_progress=False)
     vectors = np.array(model.item_factors, dtype=np.float32)
     vectors[np.bincount(matrix.indices, minlength=len(ids)) == 0] = 0.0

@@ -14,7 +14,8 @@ from feature_repo import tables
 from feature_repo.aggregates import ACTION_OF_EVENT
 from feature_repo.contract import LIST_VIEWED
 from feature_repo.errors import InputError
-from feature_repo.shelf import UNKNOWN, Codes, Floats
+from feature_repo.reading import Floats
+from feature_repo.shelf import UNKNOWN, Codes
 
 BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 END = datetime(9999, 1, 1, tzinfo=UTC)

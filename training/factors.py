@@ -13,13 +13,10 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from feature_repo.ranking import Embeddings, Visitors
+from feature_repo.ranking import Visitors
 from feature_repo.shelf import UNKNOWN, Codes, Shelf
 
 Vectors = NDArray[np.float32]
-
-# Visitors whose systems are solved together; bounds memory at factors^2 * 8 bytes each.
-_CHUNK = 2_000
 
 
 @dataclass(frozen=True)
@@ -60,17 +57,10 @@ class PlacedFactors:
     vectors: Vectors
     directions: Vectors
 
-    def embed(self, visitors: Visitors) -> Embeddings:
-        """Where visitors are, from their recent interactions alone."""
-        known = self._known(visitors.items)
-        session = known & visitors.in_session & (visitors.interest > 0)
-        return Embeddings(
-            items=self.vectors,
-            directions=self.directions,
-            visitors=self.fold_in(visitors.items, visitors.interest),
-            last=self._first_direction(visitors.items, known),
-            session=self._mean_direction(visitors.items, session),
-        )
+    @cached_property
+    def known(self) -> NDArray[np.bool_]:
+        """Which rows of the shelf have factors."""
+        return self.directions.any(axis=1)
 
     def fold_in(self, items: Codes, weights: NDArray[np.float64]) -> Vectors:
         """Visitor vectors, shape (visitors, factors), from interactions of shape (visitors, k).
@@ -78,13 +68,24 @@ class PlacedFactors:
         Interactions of weight 0, padding and products without factors do not count; a visitor with nothing else gets
         zeros. Repeated products add up.
         """
-        weights = np.where(self._known(items), weights, 0.0)
+        weights = np.where(self._has_factors(items), weights, 0.0)
         result = np.zeros((len(items), self.vectors.shape[1]), dtype=np.float32)
         active = np.flatnonzero(weights.any(axis=1))
-        for start in range(0, len(active), _CHUNK):
-            rows = active[start : start + _CHUNK]
-            result[rows] = self._solve(items[rows], weights[rows])
+        if len(active):
+            result[active] = self._solve(items[active], weights[active])
         return result
+
+    def last(self, visitors: Visitors) -> Vectors:
+        """Direction of each visitor's latest product with factors, shape (visitors, factors); else zeros."""
+        has_factors = self._has_factors(visitors.items)
+        first = np.take_along_axis(visitors.items, has_factors.argmax(axis=1)[:, None], axis=1)[:, 0]
+        return self.directions[first] * has_factors.any(axis=1)[:, None]
+
+    def session(self, visitors: Visitors) -> Vectors:
+        """Mean direction of the products of each visitor's present visit, shape (visitors, factors); else zeros."""
+        chosen = self._has_factors(visitors.items) & visitors.in_session & (visitors.interest > 0)
+        directions = self.directions[visitors.items] * chosen[:, :, None]
+        return directions.sum(axis=1) / np.maximum(chosen.sum(axis=1), 1)[:, None].astype(np.float32)
 
     def _solve(self, items: Codes, weights: NDArray[np.float64]) -> NDArray[np.float64]:
         vectors = self.vectors[items].astype(np.float64)
@@ -93,24 +94,8 @@ class PlacedFactors:
         right = ((extra + _first_of_each(items, weights))[:, :, None] * vectors).sum(axis=1)
         return np.linalg.solve(left, right[:, :, None])[:, :, 0]
 
-    def _known(self, items: Codes) -> NDArray[np.bool_]:
-        if not len(self.vectors):
-            return np.zeros(items.shape, dtype=bool)
-        return (items != UNKNOWN) & self.directions.any(axis=1)[items]
-
-    def _first_direction(self, items: Codes, known: NDArray[np.bool_]) -> Vectors:
-        rows = np.arange(len(items))
-        first = known.argmax(axis=1)
-        place = items[rows, first]
-        return self.directions[np.where(known[rows, first], place, 0)] * known[rows, first, None]
-
-    def _mean_direction(self, items: Codes, chosen: NDArray[np.bool_]) -> Vectors:
-        result = np.zeros((len(items), self.vectors.shape[1]), dtype=np.float32)
-        for start in range(0, len(items), _CHUNK):
-            part = slice(start, start + _CHUNK)
-            directions = self.directions[np.where(chosen[part], items[part], 0)] * chosen[part, :, None]
-            result[part] = directions.sum(axis=1) / np.maximum(chosen[part].sum(axis=1), 1)[:, None]
-        return result
+    def _has_factors(self, items: Codes) -> NDArray[np.bool_]:
+        return (items != UNKNOWN) & self.known[items]
 
 
 def _first_of_each(items: Codes, weights: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -7,21 +7,26 @@ Clicks and views count as clicked; of several interactions with a product after 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from feature_repo.aggregates import ACTION_OF_EVENT, Action
 from feature_repo.contract import LIST_VIEWED
 from feature_repo.errors import InputError
 from feature_repo.ranking import DEVICES
+from feature_repo.reading import Floats
 from feature_repo.settings import TrainingSettings
-from feature_repo.shelf import UNKNOWN, Codes, Floats
+from feature_repo.shelf import UNKNOWN, Codes
 from training.events import EventLog, encode
 
 CREDIT_MINUTES = 30
 STRENGTHS = {Action.CLICKED: 1, Action.VIEWED: 1, Action.ADDED: 2, Action.WISHLISTED: 2, Action.ORDERED: 3}
+# At most this latest share of all lists become rows of the ranker, so that the candidate model whose scores they carry
+# has a past of its own to learn from.
+RANKER_SHARE = 0.6
 
 
 @dataclass(frozen=True)
@@ -44,36 +49,130 @@ class Impressions:
     def __len__(self) -> int:
         return len(self.times)
 
-    @property
-    def row_times(self) -> Floats:
-        """The moment of each row's list."""
-        return self.times[self.owner]
-
     def between(self, since: float, until: float) -> Impressions:
         """Lists from ``since`` up to, but not including, ``until``, renumbered from 0."""
         first, last = np.searchsorted(self.times, [since, until])
-        return self.rows_of(np.arange(first, last))
+        return self.lists(np.arange(first, last))
 
-    def rows_of(self, lists: NDArray[np.int64]) -> Impressions:
+    def lists(self, numbers: NDArray[np.integer]) -> Impressions:
         """The given lists (ascending) with all their rows, renumbered from 0."""
-        number = np.full(len(self), -1)
-        number[lists] = np.arange(len(lists))
-        kept = self._rows(number[self.owner] >= 0)
-        return Impressions(
-            self.customer_ids[lists], self.times[lists], self.device[lists], number[kept.owner], *kept[1:]
+        place = np.full(len(self), -1)
+        place[numbers] = np.arange(len(numbers))
+        kept = self.rows(np.flatnonzero(place[self.owner] >= 0))
+        return replace(
+            kept,
+            customer_ids=self.customer_ids[numbers],
+            times=self.times[numbers],
+            device=self.device[numbers],
+            owner=place[kept.owner],
         )
 
-    def thinned(self, negatives: int, seed: int) -> Impressions:
-        """The same lists with every clicked product and at most ``negatives`` others each, chosen by the seed."""
+    def rows(self, numbers: NDArray[np.integer]) -> Impressions:
+        """All lists, with the given rows (ascending) only."""
+        return replace(
+            self,
+            owner=self.owner[numbers],
+            items=self.items[numbers],
+            position=self.position[numbers],
+            strength=self.strength[numbers],
+        )
+
+    def thinned(self, negatives: int, seed: int) -> NDArray[np.integer]:
+        """Row numbers of every clicked product and at most ``negatives`` others per list, chosen by the seed."""
         draw = np.random.default_rng(seed).random(len(self.owner))
         draw[self.strength > 0] = -1.0
         order = np.lexsort((draw, self.owner))
-        starts = np.searchsorted(self.owner, np.arange(len(self)))
+        owners = self.owner[order]
         clicked = np.bincount(self.owner, weights=self.strength > 0, minlength=len(self))
-        place = np.arange(len(order)) - starts[self.owner[order]]
-        kept = np.sort(order[place < negatives + clicked[self.owner[order]]])
-        rows = self._rows(kept)
-        return Impressions(self.customer_ids, self.times, self.device, *rows)
+        place = np.arange(len(order)) - np.searchsorted(owners, owners)
+        return np.sort(order[place < negatives + clicked[owners]])
 
-    def _rows(self, rows: NDArray[np.integer] | NDArray[np.bool_]) -> _Rows:
-        return _Rows(self.owner[rows], self.items[rows], self.position[rows], self.strength[rows])
+
+def read_impressions(log: EventLog, ids: tuple[str, ...], settings: TrainingSettings) -> Impressions:
+    """The latest lists to learn from: those with a click, and a seeded sample of the others.
+
+    Raises:
+        InputError: fewer lists with a click than ``settings.min_lists``.
+    """
+    _credit(log)
+    lists = log.connection.execute(
+        """SELECT message_id, epoch_us(timestamp) AS at, message_id IN (SELECT list FROM credit) AS clicked
+           FROM track WHERE event = ? AND customer_id IS NOT NULL ORDER BY timestamp, message_id""",
+        [LIST_VIEWED],
+    ).fetchnumpy()
+    chosen = choose_lists(np.asarray(lists["clicked"], dtype=bool), settings)
+    return _rows_of(log, lists["message_id"][chosen].astype(object), ids)
+
+
+def choose_lists(clicked: NDArray[np.bool_], settings: TrainingSettings) -> NDArray[np.integer]:
+    """Which lists (in order of time) to keep, as ascending numbers.
+
+    Raises:
+        InputError: too few of them were clicked.
+    """
+    if (found := int(clicked.sum())) < settings.min_lists:
+        raise InputError(
+            f"only {found} impression lists (Product List Viewed) have a click within {CREDIT_MINUTES} minutes; "
+            f"training needs {settings.min_lists} (SHELFWISE_TRAINING__MIN_LISTS): load more history, or widen the window"
+        )
+    chance = settings.unclicked_lists * found / max(len(clicked) - found, 1)
+    drawn = np.random.default_rng(settings.seed).random(len(clicked)) < chance
+    kept = np.flatnonzero(clicked | drawn)
+    return kept[-min(settings.max_lists, max(int(len(kept) * RANKER_SHARE), 1)) :]
+
+
+def _credit(log: EventLog) -> None:
+    """Make the table ``credit(list, product_id, strength)``."""
+    scored = {name: STRENGTHS[action] for name, action in ACTION_OF_EVENT.items() if action in STRENGTHS}
+    log.connection.register("scored", pa.table({"event": list(scored), "strength": list(scored.values())}))
+    log.connection.execute(
+        """CREATE OR REPLACE TABLE credit AS
+        WITH acts AS (
+            SELECT customer_id, product.product_id AS product_id, timestamp, strength
+            FROM (SELECT customer_id, strength, timestamp, unnest(products) AS product
+                  FROM track JOIN scored USING (event))
+        ), shown AS (
+            SELECT customer_id, product.product_id AS product_id, timestamp, min(message_id) AS list
+            FROM (SELECT message_id, customer_id, timestamp, unnest(products) AS product FROM track
+                  WHERE event = $list_viewed AND customer_id IN (SELECT customer_id FROM acts))
+            WHERE (customer_id, product.product_id) IN (SELECT (customer_id, product_id) FROM acts)
+            GROUP BY ALL
+        )
+        SELECT list, product_id, max(strength)::TINYINT AS strength
+        FROM acts ASOF JOIN shown USING (customer_id, product_id, timestamp)
+        WHERE acts.timestamp <= shown.timestamp + $minutes * INTERVAL 1 MINUTE
+        GROUP BY ALL""",
+        {"list_viewed": LIST_VIEWED, "minutes": CREDIT_MINUTES},
+    )
+
+
+def _rows_of(log: EventLog, message_ids: NDArray[np.object_], ids: tuple[str, ...]) -> Impressions:
+    log.connection.register("chosen", pa.table({"list": message_ids, "number": np.arange(len(message_ids))}))
+    lists = log.connection.execute(
+        """SELECT customer_id, epoch_us(timestamp) AS at, device
+           FROM chosen JOIN track ON message_id = list WHERE event = ? ORDER BY number""",
+        [LIST_VIEWED],
+    ).fetchnumpy()
+    rows = log.connection.execute(
+        """SELECT number, product.product_id AS product_id, min(product.position)::DOUBLE AS position,
+                  coalesce(max(strength), 0)::TINYINT AS strength
+           FROM (SELECT number, list, unnest(products) AS product FROM chosen JOIN track ON message_id = list
+                 WHERE event = ?) AS shown
+           LEFT JOIN credit ON credit.list = shown.list AND credit.product_id = shown.product.product_id
+           WHERE product.product_id IS NOT NULL
+           GROUP BY ALL ORDER BY number, position, product_id""",
+        [LIST_VIEWED],
+    ).fetchnumpy()
+    device = encode(lists["device"], DEVICES)
+    items = encode(rows["product_id"], ids)
+    kept = items != UNKNOWN
+    return Impressions(
+        lists["customer_id"].astype(object),
+        lists["at"] / 1e6,
+        np.where(device == UNKNOWN, np.nan, device),
+        rows["number"][kept],
+        items[kept],
+        np.ma.filled(rows["position"], np.nan)[kept],
+        rows["strength"][kept],
+    )
+

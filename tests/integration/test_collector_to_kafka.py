@@ -36,12 +36,6 @@ def url(stack_env: OwnStack, kafka_and_redis: Settings) -> Iterator[str]:
         yield url
 
 
-@pytest.fixture
-def topic(kafka_and_redis: Settings) -> Iterator[EventsTopic]:
-    with EventsTopic(kafka_and_redis.kafka) as topic:
-        yield topic
-
-
 class TestSegmentClient:
     """The real client of Segment, as a shop would use it."""
 

@@ -1,0 +1,104 @@
+"""From impressions to the rows that the ranker is fitted on and judged by."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from feature_repo.ranking import FEATURES, NEUTRAL_POSITION, Visitors, features
+from feature_repo.reading import Floats
+from feature_repo.settings import TrainingSettings
+from feature_repo.shelf import Items, Shelf
+from training.history import History
+from training.impressions import Impressions
+from training.space import PlacedSpace
+
+# Rows of the catalogue that are held at once, over all the moments it is looked at; bounds memory and reading time.
+SHELF_ROWS = 400_000
+_LISTS_AT_ONCE = 500
+
+
+@dataclass(frozen=True)
+class Shelves:
+    """The catalogue as of regular moments, at least an hour apart; products sold since are unknown until the next."""
+
+    first: float
+    step: float
+    shelves: tuple[Shelf, ...]
+
+    @classmethod
+    def read(cls, history: History, first: float, last: float) -> Shelves:
+        """Shelves from the hour of ``first`` to ``last``, as many as :data:`SHELF_ROWS` allows."""
+        most = max(SHELF_ROWS // max(len(history.ids), 1), 1)
+        first = first // 3600 * 3600
+        step = 3600 * max(1, int(np.ceil((last - first) / 3600 / most)))
+        moments = np.arange(first, last + 1, step)
+        return cls(first, step, tuple(history.shelves(moments)))
+
+    def number(self, moments: Floats) -> NDArray[np.int64]:
+        """Which shelf was the newest at each moment."""
+        return np.clip((moments - self.first) // self.step, 0, len(self.shelves) - 1).astype(np.int64)
+
+    def visitors(self, columns: dict[str, NDArray[np.generic]], moments: Floats, device: Floats) -> Visitors:
+        """Visitors at ascending moments, each read with the shelf of his time."""
+        numbers = self.number(moments)
+        bounds = np.searchsorted(numbers, np.arange(len(self.shelves) + 1))
+        parts = []
+        for shelf, first, last in zip(self.shelves, bounds[:-1], bounds[1:], strict=True):
+            rows = slice(first, last)
+            part = {name: column[rows] for name, column in columns.items()}
+            if first < last:
+                parts.append(Visitors.from_columns(part, moments[rows], shelf, device[rows]))
+        return Visitors.concatenate(parts)
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Impressions with everything known of their customers (per list) and products (per row) at that moment."""
+
+    impressions: Impressions
+    visitors: Visitors
+    items: Items
+
+    @classmethod
+    def read(cls, history: History, shelves: Shelves, impressions: Impressions) -> Examples:
+        """Through the feature store: customers once per list, products once per row."""
+        columns = history.customers(impressions.customer_ids, impressions.times)
+        moments = impressions.times[impressions.owner]
+        items = Items.from_columns(history.items(impressions.items, moments), moments, history.words)
+        return cls(impressions, shelves.visitors(columns, impressions.times, impressions.device), items)
+
+    def between(self, since: float, until: float) -> Examples:
+        """Those of lists from ``since`` up to, but not including, ``until``."""
+        lists = slice(*np.searchsorted(self.impressions.times, [since, until]))
+        rows = slice(*np.searchsorted(self.impressions.owner, [lists.start, lists.stop]))
+        return Examples(
+            self.impressions.between(since, until), self.visitors.take(lists), self.items.take(rows)
+        )
+
+    def rows(self, numbers: NDArray[np.integer]) -> Examples:
+        """All lists, with the given rows only."""
+        return Examples(self.impressions.rows(numbers), self.visitors, self.items.take(numbers))
+
+    def matrix(self, space: PlacedSpace, shown: bool) -> Floats:
+        """Ranker features, shape (rows, len(FEATURES)); with the position where it was ``shown``, else neutral."""
+        impressions = self.impressions
+        parts = [np.empty((0, len(FEATURES)))]
+        for start in range(0, len(impressions), _LISTS_AT_ONCE):
+            lists = slice(start, start + _LISTS_AT_ONCE)
+            rows = slice(*np.searchsorted(impressions.owner, [lists.start, lists.stop]))
+            visitors = self.visitors.take(lists)
+            position = impressions.position[rows] if shown else NEUTRAL_POSITION
+            owner = impressions.owner[rows] - start
+            embeddings = space.embed(visitors)
+            parts.append(
+                features(visitors, self.items.take(rows), impressions.items[rows], owner, embeddings, position)
+            )
+        return np.concatenate(parts)
+
+    def weights(self, settings: TrainingSettings) -> Floats:
+        """Sample weight of each row, by what became of it."""
+        by_strength = np.array([1.0, settings.click_weight, settings.cart_weight, settings.order_weight])
+        return by_strength[self.impressions.strength]

@@ -1,0 +1,70 @@
+"""Feature values as they were, read through Feast's point-in-time join."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from feast import FeatureStore
+from numpy.typing import NDArray
+
+from feature_repo.aggregates import Entity
+from feature_repo.reading import Floats
+from feature_repo.shelf import Codes, Shelf, Vocabularies
+
+Columns = dict[str, NDArray[Any]]
+
+# Asked for just before the moment, so that what happened at it is not known yet.
+JUST_BEFORE_SECONDS = 0.001
+
+
+@dataclass(frozen=True)
+class History:
+    """The offline store as of any moment.
+
+    Attributes:
+        store: the feature store.
+        ids: every product, by code.
+        words: the numbering of categories and brands for all that is read here.
+    """
+
+    store: FeatureStore
+    ids: tuple[str, ...]
+    words: Vocabularies
+
+    def customers(self, customer_ids: NDArray[np.object_], moments: Floats) -> Columns:
+        """Stored columns of customers just before moments (epoch seconds), one row each, in the given order."""
+        return self._read("customer_features", Entity.CUSTOMER.key, customer_ids, moments)
+
+    def items(self, codes: Codes, moments: Floats) -> Columns:
+        """Stored columns of products just before moments, one row each, in the given order."""
+        return self._read("item_features", Entity.ITEM.key, np.array(self.ids, dtype=object)[codes], moments)
+
+    def shelves(self, moments: Floats) -> list[Shelf]:
+        """The whole catalogue as of each moment; a product's row is its code everywhere."""
+        everything = np.tile(np.arange(len(self.ids), dtype=np.int32), len(moments))
+        columns = self.items(everything, np.repeat(moments, len(self.ids)))
+        shelves = []
+        for number, moment in enumerate(moments):
+            rows = slice(number * len(self.ids), (number + 1) * len(self.ids))
+            part = {name: column[rows] for name, column in columns.items()}
+            shelves.append(Shelf.from_columns(self.ids, part, float(moment), self.words))
+        return shelves
+
+    def _read(self, service: str, key: str, ids: NDArray[np.object_], moments: Floats) -> Columns:
+        microseconds = np.round((moments - JUST_BEFORE_SECONDS) * 1e6).astype(np.int64)
+        entities = pd.DataFrame(
+            {
+                key: ids,
+                "event_timestamp": pd.to_datetime(microseconds, unit="us", utc=True),
+                "row": np.arange(len(ids)),
+            }
+        )
+        job = self.store.get_historical_features(
+            entities, self.store.get_feature_service(service), full_feature_names=True
+        )
+        frame = job.to_df().sort_values("row")
+        # Views share feature names, so Feast puts the view's name before each.
+        return {name.rpartition("__")[2]: frame[name].to_numpy() for name in frame.columns}

@@ -1,0 +1,27 @@
+"""Fitting the ranker: gradient boosted trees that tell clicked products from those passed over."""
+
+from __future__ import annotations
+
+from sklearn.ensemble import HistGradientBoostingClassifier
+from threadpoolctl import threadpool_limits
+
+from feature_repo.reading import Floats
+from feature_repo.settings import TrainingSettings
+
+
+def fit_ranker(matrix: Floats, clicked: Floats, weights: Floats, settings: TrainingSettings) -> HistGradientBoostingClassifier:
+    """A fitted ranker; rows of :data:`feature_repo.ranking.FEATURES`, a 0/1 label and a weight each.
+
+    One thread: on a machine with other work, threads that wait for each other after every split take many times longer.
+    """
+    ranker = HistGradientBoostingClassifier(
+        learning_rate=0.12,
+        max_iter=settings.trees,
+        max_leaf_nodes=24,
+        min_samples_leaf=40,
+        l2_regularization=1.0,
+        early_stopping=False,
+        random_state=settings.seed,
+    )
+    with threadpool_limits(1):
+        return ranker.fit(matrix, clicked, sample_weight=weights)
