@@ -161,7 +161,7 @@ class Settings(BaseSettings):
 
     home: Path = Field(PROJECT_ROOT / "var", description="where everything that runs keeps its data, logs and models")
     start_timeout_seconds: float = Field(
-        180.0, description="how long the one-machine stack waits for a service that it started to be ready"
+        300.0, description="how long the one-machine stack waits for a service that it started to be ready"
     )
     kafka: KafkaSettings = KafkaSettings()
     redis: RedisSettings = RedisSettings()

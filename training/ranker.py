@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 from sklearn.ensemble import HistGradientBoostingClassifier
 from threadpoolctl import threadpool_limits
 
@@ -23,5 +24,7 @@ def fit_ranker(matrix: Floats, clicked: Floats, weights: Floats, settings: Train
         early_stopping=False,
         random_state=settings.seed,
     )
+    # scikit-learn cannot bin a column without any value; a constant one is never split on.
+    never_known = np.isnan(matrix).all(axis=0)
     with threadpool_limits(1):
-        return ranker.fit(matrix, clicked, sample_weight=weights)
+        return ranker.fit(np.where(never_known, 0.0, matrix), clicked, sample_weight=weights)

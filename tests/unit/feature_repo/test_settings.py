@@ -1,0 +1,60 @@
+"""Settings: environment over file over defaults, and nothing misspelt passes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from feature_repo.errors import SettingsError
+from feature_repo.settings import get_settings, variable_names
+
+
+@pytest.fixture(autouse=True)
+def _fresh_settings() -> Iterator[None]:
+    get_settings.cache_clear()
+    yield
+    get_settings.cache_clear()
+
+
+def test_the_environment_wins_over_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "shelfwise.toml"
+    file.write_text("[kafka]\nport = 1111\npartitions = 7\n")
+    monkeypatch.setenv("SHELFWISE_CONFIG", str(file))
+    monkeypatch.setenv("SHELFWISE_KAFKA__PORT", "2222")
+    assert (get_settings().kafka.port, get_settings().kafka.partitions) == (2222, 7)
+
+
+def test_an_unknown_variable_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SHELFWISE_KAFKA_PORT", "1")
+    with pytest.raises(SettingsError, match="SHELFWISE_KAFKA_PORT"):
+        get_settings()
+
+
+def test_an_unknown_key_in_the_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "shelfwise.toml"
+    file.write_text("[kafka]\nprot = 1\n")
+    monkeypatch.setenv("SHELFWISE_CONFIG", str(file))
+    with pytest.raises(SettingsError, match="prot"):
+        get_settings()
+
+
+def test_a_value_of_the_wrong_type_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SHELFWISE_KAFKA__PORT", "many")
+    with pytest.raises(SettingsError, match="port"):
+        get_settings()
+
+
+def test_a_missing_file_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SHELFWISE_CONFIG", "nowhere.toml")
+    with pytest.raises(SettingsError, match=r"nowhere\.toml"):
+        get_settings()
+
+
+def test_secrets_are_masked() -> None:
+    assert "demo-write-key" not in repr(get_settings())
+
+
+def test_every_setting_is_described() -> None:
+    assert all(variable_names().values())
