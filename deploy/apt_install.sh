@@ -1,18 +1,19 @@
 #!/bin/sh
 # apt_install.sh PACKAGE...: installs Debian packages as root or through sudo without a password, else says what to run.
+# Exit code 1: apt does not have a package; 2: nothing can be installed by this user on this machine.
 set -eu
 
 command="apt-get install -y --no-install-recommends $*"
 if ! command -v apt-get >/dev/null 2>&1; then
     echo "Please install the equivalent of these Debian packages, then run the command again: $*" >&2
-    exit 1
+    exit 2
 elif [ "$(id -u)" = 0 ]; then
     as_root=""
 elif command -v sudo >/dev/null 2>&1 && sudo -n true 2>/dev/null; then
     as_root="sudo -n"
 else
     echo "Installing $* needs root. Please run:  sudo apt-get update && sudo $command" >&2
-    exit 1
+    exit 2
 fi
 
 apt() {

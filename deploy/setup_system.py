@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ from deploy.java import OLDEST_JAVA, JavaError, java_command
 APT_INSTALL = Path(__file__).with_name("apt_install.sh")
 # In order of preference; which of them exists depends on the distribution's release.
 JAVA_PACKAGES = ("openjdk-17-jre-headless", "openjdk-21-jre-headless", "default-jre-headless")
+NOT_ALLOWED = 2
 OPENMP_LIBRARY = "libgomp.so.1"
 
 
@@ -34,10 +36,17 @@ def ensure_java() -> None:
         java_command()
         return
     except JavaError as error:
-        print(f"    {error}: installing it")
-    if not any(apt_install(package) for package in JAVA_PACKAGES):
-        raise JavaError(f"Java {OLDEST_JAVA} or newer is needed and could not be installed; install it and try again")
-    print(f"    installed {java_command()}")
+        if os.environ.get("JAVA_HOME"):
+            raise  # an installed one would not be used
+        print(f"    {error}: installing it", flush=True)
+    for package in JAVA_PACKAGES:
+        code = apt_install(package)
+        if code == 0:
+            print(f"    installed {java_command()}", flush=True)
+            return
+        if code == NOT_ALLOWED:
+            break
+    raise JavaError(f"Java {OLDEST_JAVA} or newer is needed and could not be installed; install it and try again")
 
 
 def ensure_openmp() -> None:
@@ -49,14 +58,18 @@ def ensure_openmp() -> None:
     try:
         ctypes.CDLL(OPENMP_LIBRARY)
     except OSError:
-        print(f"    {OPENMP_LIBRARY} is missing: installing libgomp1")
+        print(f"    {OPENMP_LIBRARY} is missing: installing libgomp1", flush=True)
         apt_install("libgomp1")
         ctypes.CDLL(OPENMP_LIBRARY)
 
 
-def apt_install(package: str) -> bool:
-    """Whether the package is now installed; the script prints why not."""
-    return subprocess.run(["sh", str(APT_INSTALL), package], check=False).returncode == 0
+def apt_install(package: str) -> int:
+    """Try to install a package; the script prints why it could not.
+
+    Returns:
+        0: installed; :data:`NOT_ALLOWED`: nothing can be installed here; else: apt does not have it.
+    """
+    return subprocess.run(["sh", str(APT_INSTALL), package], check=False).returncode
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """The point-in-time join behind ``get_historical_features``, as one as-of join per view.
 
 Feast's own join pairs each entity row with every earlier feature row and then keeps the newest: with snapshots of an item
-each hour, 100,000 training rows make tens of millions of pairs (67 s and 15 GB on two cores, against 0.4 s). DuckDB's ASOF JOIN finds the newest
-row by merging two sorted sides, in time and memory proportional to the rows themselves.
+each hour, 100,000 training rows make tens of millions of pairs (67 s and 15 GB on two cores, against 0.4 s). DuckDB's
+ASOF JOIN finds the newest row by merging two sorted sides, in time and memory proportional to the rows themselves.
 """
 
 from __future__ import annotations

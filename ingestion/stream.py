@@ -93,6 +93,7 @@ def _run_until_interrupted(
         The landmark that the next generation needs, where the present one has become too old.
     """
     from ingestion.archive_query import ArchiveQuery
+    from ingestion.compaction import Compactor
     from ingestion.feature_query import FeatureQuery
     from ingestion.generation import discard_generation, open_generation
 
@@ -108,12 +109,13 @@ def _run_until_interrupted(
             for query in queries:
                 query.processAllAvailable()
             return None
-        reported = time.monotonic()
+        reported, compactor = time.monotonic(), Compactor()
         while all(query.isActive for query in queries) and not pause_wanted():
             time.sleep(_WATCH_SECONDS)
             if not ready.exists() and all(query.lastProgress or _idle(query) for query in queries):
                 ready.touch()
                 log.info("ready: %s since %s", get_settings().kafka.events_topic, generation.start)
+            compactor.run_if_due()
             if time.monotonic() - reported > _REPORT_SECONDS:
                 reported = time.monotonic()
                 _report(queries)

@@ -71,9 +71,20 @@ def _session(
         at += timedelta(seconds=float(rng.uniform(5, 60)))
         mine = np.arange(liked, shop.products, len(CATEGORIES))
         shown = rng.permutation(
-            np.unique(np.concatenate([rng.permutation(mine)[: LIST_LENGTH // 2], rng.integers(0, shop.products, LIST_LENGTH // 2)]))
+            np.unique(
+                np.concatenate(
+                    [rng.permutation(mine)[: LIST_LENGTH // 2], rng.integers(0, shop.products, LIST_LENGTH // 2)]
+                )
+            )
         )
-        yield _event(rng, customer, session, LIST_VIEWED, at, [shop.product(int(i)) | {"position": p + 1} for p, i in enumerate(shown)])
+        yield _event(
+            rng,
+            customer,
+            session,
+            LIST_VIEWED,
+            at,
+            [shop.product(int(i)) | {"position": p + 1} for p, i in enumerate(shown)],
+        )
         for position, index in enumerate(int(i) for i in shown):
             taste = 0.22 if index % len(CATEGORIES) == liked else 0.03
             if rng.random() < taste * attraction[index] / (1 + 0.1 * position):

@@ -18,18 +18,18 @@ _RESAMPLES = 1_000
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean with its 95% interval, from ``count`` cases."""
+    """A mean with its 95% interval, from ``count`` cases; None if there are none."""
 
-    mean: float
-    low: float
-    high: float
+    mean: float | None
+    low: float | None
+    high: float | None
     count: int
 
 
 def estimate(values: Floats, seed: int) -> Estimate:
     """The mean of independent cases, with a percentile bootstrap interval."""
     if not len(values):
-        return Estimate(float("nan"), float("nan"), float("nan"), 0)
+        return Estimate(None, None, None, 0)
     draws = np.random.default_rng(seed).integers(0, len(values), (_RESAMPLES, len(values)))
     low, high = np.quantile(values[draws].mean(axis=1), [0.025, 0.975])
     return Estimate(float(values.mean()), float(low), float(high), len(values))

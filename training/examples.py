@@ -74,9 +74,7 @@ class Examples:
         """Those of lists from ``since`` up to, but not including, ``until``."""
         lists = slice(*np.searchsorted(self.impressions.times, [since, until]))
         rows = slice(*np.searchsorted(self.impressions.owner, [lists.start, lists.stop]))
-        return Examples(
-            self.impressions.between(since, until), self.visitors.take(lists), self.items.take(rows)
-        )
+        return Examples(self.impressions.between(since, until), self.visitors.take(lists), self.items.take(rows))
 
     def rows(self, numbers: NDArray[np.integer]) -> Examples:
         """All lists, with the given rows only."""

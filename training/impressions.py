@@ -175,4 +175,3 @@ def _rows_of(log: EventLog, message_ids: NDArray[np.object_], ids: tuple[str, ..
         np.ma.filled(rows["position"], np.nan)[kept],
         rows["strength"][kept],
     )
-

@@ -10,7 +10,9 @@ from feature_repo.reading import Floats
 from feature_repo.settings import TrainingSettings
 
 
-def fit_ranker(matrix: Floats, clicked: Floats, weights: Floats, settings: TrainingSettings) -> HistGradientBoostingClassifier:
+def fit_ranker(
+    matrix: Floats, clicked: Floats, weights: Floats, settings: TrainingSettings
+) -> HistGradientBoostingClassifier:
     """A fitted ranker; rows of :data:`feature_repo.ranking.FEATURES`, a 0/1 label and a weight each.
 
     One thread: on a machine with other work, threads that wait for each other after every split take many times longer.

@@ -1,0 +1,49 @@
+"""``python -m training COMMAND``: learn a recommender from the offline store.
+
+Each command is a module with ``add_arguments(parser)`` and ``run(args) -> exit code``; heavy imports happen inside
+``run``, so that ``--help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+
+from feature_repo.errors import ShelfwiseError
+
+COMMANDS = {"run": "train a recommender, evaluate it and put it into BentoML's model store"}
+
+
+def build_parser(names: list[str]) -> argparse.ArgumentParser:
+    """The parser with full arguments for the commands in ``names`` and one-line help for all."""
+    parser = argparse.ArgumentParser(prog="python -m training", description=__doc__.splitlines()[0])
+    subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, summary in COMMANDS.items():
+        subparser = subparsers.add_parser(
+            name,
+            help=summary,
+            description=summary.capitalize() + ".",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        if name in names:
+            importlib.import_module(f"training.{name}").add_arguments(subparser)
+    return parser
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; an expected failure prints one line that says what to do and exits with 1."""
+    words = sys.argv[1:] if arguments is None else arguments
+    args = build_parser([word for word in words if word in COMMANDS][:1]).parse_args(words)
+    try:
+        return int(importlib.import_module(f"training.{args.command}").run(args))
+    except ShelfwiseError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,195 @@
+"""Training from start to end: what is learnt from what, so that nothing is judged by what it has seen.
+
+History is cut twice. The *cut* is where the ranker's rows begin; the *split* is where the test begins::
+
+    |------- past -------|cut|------- ranker's rows -------|split|------- test -------|
+
+- The ranker sees scores of candidate models (ALS, co-visits). If these had been fitted on the very clicks that are the
+  labels, their scores would give the labels away, and when serving they would not. So rows between cut and split carry
+  the scores of an item space fitted on what lies before the cut.
+- The test recommender is that ranker with an item space fitted on what lies before the split.
+- The artefact's ranker is fitted again on the rows of both parts, those of the test with the scores of the space from
+  before the split; the artefact's own item space is fitted on everything.
+
+Customers and products are as of just before each moment everywhere, by Feast's point-in-time join.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+from feast import FeatureStore
+from sklearn.ensemble import HistGradientBoostingClassifier
+
+from feature_repo.aggregates import definition_hash
+from feature_repo.ranking import FEATURES
+from feature_repo.settings import TrainingSettings
+from feature_repo.shelf import Vocabularies
+from training.als import fit_factors
+from training.covisits import Covisits
+from training.evaluation import Popularity
+from training.events import EventLog, Interactions, Window
+from training.examples import Examples, Shelves
+from training.history import History
+from training.impressions import Impressions, read_impressions
+from training.model import ModelCard, Recommender
+from training.ranker import fit_ranker
+from training.space import ItemSpace
+from training.steps import Steps
+from training.trial import Trial
+from training.turns import read_turns, sample_turns
+
+FALLBACK_PRODUCTS = 500
+
+
+@dataclass(frozen=True)
+class Archive:
+    """What was read of the event archive.
+
+    Attributes:
+        since, until: first and last event.
+        events: how many there are.
+        ids: every product, by code.
+        interactions: all of them.
+        impressions: the lists to learn from and test on.
+        split: where the test begins, epoch seconds.
+    """
+
+    since: datetime
+    until: datetime
+    events: int
+    ids: tuple[str, ...]
+    interactions: Interactions
+    impressions: Impressions
+    split: float
+
+    @property
+    def cut(self) -> float:
+        """Where the ranker's rows begin, epoch seconds."""
+        return float(self.impressions.times[0])
+
+
+@dataclass(frozen=True)
+class Part:
+    """Impressions and turns between two moments, with the item space that has seen neither."""
+
+    lists: Examples
+    turns: Examples
+    space: ItemSpace
+
+
+def read_archive(window: Window, settings: TrainingSettings) -> Archive:
+    """Read events, and split the lists by their number, so that gaps in time do no harm."""
+    with EventLog(window) as log:
+        ids = log.product_ids()
+        interactions = log.interactions(ids)
+        impressions = read_impressions(log, ids, settings)
+        split = float(np.quantile(impressions.times, 1 - settings.test_share))
+        return Archive(log.first, log.last, log.count, ids, interactions, impressions, split)
+
+
+def train(
+    store: FeatureStore, archive: Archive, settings: TrainingSettings, steps: Steps
+) -> tuple[Recommender, ModelCard]:
+    """Fit, evaluate on the latest part, and fit again on everything."""
+    history = History(store, archive.ids, Vocabularies())
+    with steps("catalogue over time"):
+        shelves = Shelves.read(history, archive.cut, float(archive.impressions.times[-1]))
+    with steps("item space before the ranker's rows"):
+        past = fit_space(archive, archive.cut, settings)
+    with steps("ranker's rows, as of each moment"):
+        shown = archive.impressions.between(archive.cut, archive.split)
+        early = read_part(history, shelves, archive, shown, past, (archive.cut, archive.split), settings)
+    with steps("ranker for the test"):
+        ranker = fit_on([early], shelves, settings)
+    with steps("item space before the test"):
+        present = fit_space(archive, archive.split, settings)
+    with steps("evaluation on the latest lists"):
+        trial = Trial(
+            history, shelves, archive.interactions, Popularity(archive.interactions, len(archive.ids)), settings
+        )
+        test = Examples.read(history, shelves, archive.impressions.between(archive.split, np.inf))
+        candidate = Recommender(present, ranker, ())
+        metrics: dict[str, Any] = {
+            "rerank_ndcg_at_10": _plain(trial.rerank(candidate, test)),
+            "next_product_at_20": {
+                who: _plain(results) for who, results in trial.next_product(candidate, archive.split).items()
+            },
+        }
+    with steps("ranker and item space on everything"):
+        late = read_part(history, shelves, archive, test.impressions, present, (archive.split, np.inf), settings)
+        end = archive.until.timestamp() + 1
+        recommender = Recommender(
+            fit_space(archive, end, settings),
+            fit_on([early, late], shelves, settings),
+            tuple(archive.ids[code] for code in trial.popularity.order(end)[:FALLBACK_PRODUCTS]),
+        )
+    return recommender, _card(recommender, archive, [early, late], metrics, settings)
+
+
+def fit_space(archive: Archive, before: float, settings: TrainingSettings) -> ItemSpace:
+    """The item space of what happened before a moment."""
+    factors = fit_factors(archive.interactions, archive.ids, before, settings)
+    return ItemSpace(factors, Covisits.fit(archive.interactions, archive.ids, before))
+
+
+def read_part(
+    history: History,
+    shelves: Shelves,
+    archive: Archive,
+    impressions: Impressions,
+    space: ItemSpace,
+    between: tuple[float, float],
+    settings: TrainingSettings,
+) -> Part:
+    """The ranker's rows of some lists and of a sample of the turns in the same time, the same share of each."""
+    share = len(impressions) / len(archive.impressions)
+    lists = impressions.rows(impressions.thinned(settings.negatives, settings.seed))
+    turns = sample_turns(archive.interactions, *between, int(settings.max_turns * share), settings.seed)
+    return Part(Examples.read(history, shelves, lists), read_turns(history, shelves, turns, space, settings), space)
+
+
+def fit_on(parts: list[Part], shelves: Shelves, settings: TrainingSettings) -> HistGradientBoostingClassifier:
+    """A ranker fitted on the rows of all parts."""
+    matrices, clicked, weights = [], [], []
+    for part in parts:
+        space = part.space.on(shelves.shelves[0])
+        for examples, shown in ((part.lists, True), (part.turns, False)):
+            matrices.append(examples.matrix(space, shown))
+            clicked.append(examples.impressions.strength > 0)
+            weights.append(examples.weights(settings))
+    return fit_ranker(np.concatenate(matrices), np.concatenate(clicked), np.concatenate(weights), settings)
+
+
+def _card(
+    recommender: Recommender, archive: Archive, parts: list[Part], metrics: dict[str, Any], settings: TrainingSettings
+) -> ModelCard:
+    counts = {
+        "events": archive.events,
+        "interactions": len(archive.interactions),
+        "customers": len(archive.interactions.customer_ids),
+        "products": len(archive.ids),
+        "lists": len(archive.impressions),
+        "list_rows": sum(len(part.lists.impressions.owner) for part in parts),
+        "turns": sum(len(part.turns.impressions) for part in parts),
+        "turn_rows": sum(len(part.turns.impressions.owner) for part in parts),
+    }
+    times = {"cut": archive.cut, "split": archive.split}
+    return ModelCard(
+        since=archive.since.astimezone(UTC).isoformat(),
+        until=archive.until.astimezone(UTC).isoformat(),
+        trained_at=datetime.now(tz=UTC).isoformat(timespec="milliseconds"),
+        seed=settings.seed,
+        counts=counts,
+        metrics={**metrics, **{name: datetime.fromtimestamp(at, tz=UTC).isoformat() for name, at in times.items()}},
+        features=FEATURES,
+        definition=definition_hash(),
+        content=recommender.fingerprint(),
+    )
+
+
+def _plain(results: dict[str, Any]) -> dict[str, Any]:
+    return {name: asdict(result) for name, result in results.items()}

@@ -1,0 +1,113 @@
+"""``python -m training run``: train, evaluate, store."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from feature_repo.errors import InputError
+
+if TYPE_CHECKING:
+    from training.model import ModelCard
+
+_EPILOG = """\
+The latest fifth of the impression lists (SHELFWISE_TRAINING__TEST_SHARE) is held out first: a recommender fitted on
+the rest is tried on it, beside plain popularity. Then everything is fitted again and stored as shelfwise:<version>,
+which a running service picks up by itself. The same input and seed give the same model.
+
+examples:
+  python -m training run
+  python -m training run --until 2026-03-01 --report metrics.json
+
+see what is stored:
+  BENTOML_HOME=var/bentoml bentoml models list
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of the command."""
+    parser.epilog = _EPILOG
+    when = "ISO 8601, UTC unless it says otherwise"
+    parser.add_argument("--from", dest="since", type=_moment, metavar="TIME", help=f"learn from events since ({when})")
+    parser.add_argument("--until", type=_moment, metavar="TIME", help="learn from events before")
+    parser.add_argument("--report", type=Path, metavar="FILE", help="also write metrics, counts and times as JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train and store a model; prints what it is worth."""
+    from feature_repo.settings import get_settings
+    from training.steps import Steps
+
+    settings, steps = get_settings().training, Steps()
+    if args.report and not args.report.parent.is_dir():
+        raise InputError(f"--report: there is no folder {args.report.parent}")
+    with steps("loading libraries"):
+        from feature_repo.store import open_store
+        from training.artefact import store_model
+        from training.events import BEGINNING, END, Window
+        from training.pipeline import read_archive, train
+    with steps("events, impressions and labels"):
+        archive = read_archive(Window(args.since or BEGINNING, args.until or END), settings)
+    with steps("feature store"):
+        store = open_store()
+        _require_features(store)
+    recommender, card = train(store, archive, settings, steps)
+    with steps("model store"):
+        tag = store_model(recommender, card)
+    _show(tag, card)
+    if args.report:
+        report = {"model": tag, **asdict(card), "seconds": steps.seconds}
+        args.report.write_text(json.dumps(report, indent=2, allow_nan=False))
+    return 0
+
+
+def _moment(text: str) -> datetime:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not an ISO 8601 date or time") from None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _require_features(store: Any) -> None:
+    from feast.errors import FeatureServiceNotFoundException
+
+    try:
+        for name in ("customer_features", "item_features"):
+            store.get_feature_service(name)
+    except FeatureServiceNotFoundException as error:
+        raise InputError("the feature store is not set up yet: run `feast -c feature_repo apply`") from error
+
+
+def _show(tag: str, card: ModelCard) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=f"{tag}, tried on what happened after {card.metrics['split'][:16]}", title_justify="left")
+    for heading in ("question", "by", "result", "95% interval", "cases"):
+        table.add_column(heading, justify="left" if heading in ("question", "by") else "right")
+    rerank, after = card.metrics["rerank_ndcg_at_10"], card.metrics["next_product_at_20"]
+    for by in ("model", "popularity", "shown"):
+        table.add_row("NDCG@10 within lists", by, *_cells(rerank[by]))
+    for who in ("all", "returning"):
+        for measure, name in (("hr", "HR@20"), ("mrr", "MRR@20")):
+            for by in ("model", "popularity"):
+                table.add_row(f"{name} of the next product, {who}", by, *_cells(after[who][f"{by}_{measure}"]))
+    console = Console()
+    console.print(table)
+    counts = card.counts
+    console.print(
+        f"learnt from {counts['events']:,} events, {counts['customers']:,} customers, {counts['products']:,} products, "
+        f"{counts['lists']:,} lists and {counts['turns']:,} turns; content {card.content}",
+        highlight=False,
+    )
+
+
+def _cells(result: dict[str, Any]) -> tuple[str, str, str]:
+    if result["mean"] is None:
+        return "-", "-", "0"
+    return f"{result['mean']:.3f}", f"{result['low']:.3f} to {result['high']:.3f}", f"{result['count']:,}"
