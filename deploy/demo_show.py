@@ -17,6 +17,7 @@ from typing import Any
 import pyarrow.parquet as pq
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from deploy.errors import StackError
 from deploy.services import collector_listener, serving_listener
@@ -129,31 +130,27 @@ class Show:
             title=f"A new customer before, and {played.seconds:.2f} s after the first of {2 * CLICKED_PRODUCTS} "
             f"clicks on {played.category}",
             title_justify="left",
+            expand=True,
         )
-        table.add_column("#", justify="right")
-        for moment in ("before", "after"):
-            table.add_column(moment, ratio=3, no_wrap=True)
-            table.add_column("price", justify="right", no_wrap=True)
-            table.add_column("why", ratio=2, no_wrap=True)
-        for rank in range(K):
-            table.add_row(
-                str(rank + 1),
-                *self._cells(played.before, rank, ""),
-                *self._cells(played.after, rank, played.category),
-            )
+        table.add_column("#", justify="right", min_width=2, vertical="top")
+        table.add_column("before", ratio=1, no_wrap=True)
+        table.add_column("after", ratio=1, no_wrap=True)
+        for rank in range(max(len(played.before["items"]), len(played.after["items"]))):
+            cells = (self._cell(answer, rank, played.category) for answer in (played.before, played.after))
+            table.add_row(str(rank + 1), *cells)
         return table
 
-    def _cells(self, answer: Answer, rank: int, category: str) -> tuple[str, str, str]:
+    def _cell(self, answer: Answer, rank: int, clicked: str) -> Text:
+        """One recommendation in two lines: name and price, then category, source and reason."""
         if rank >= len(answer["items"]):
-            return "", "", ""
+            return Text()
         item = answer["items"][rank]
         product = self._products.get(item["product_id"], {})
-        name = f"{product.get('name') or item['product_id']} [dim]{product.get('category') or ''}[/]"
-        if category and product.get("category") == category:
-            name = f"[green]{name}[/]"
-        price = product.get("price")
-        reason = f"{item['source']}: {item['reason']}"
-        return name, "" if price is None else f"{price:.2f}", reason
+        category = product.get("category") or ""
+        name = Text(product.get("name") or item["product_id"], style="bold green" if category == clicked else "bold")
+        price = f"  {product['price']:.2f} {product['currency']}" if product.get("price") is not None else ""
+        why = Text(f"\n{category} | {item['source']}: {item['reason']}", style="dim")
+        return Text.assemble(name, price, why)
 
 
 def _post(url: str, body: dict[str, Any], headers: dict[str, str] | None = None) -> dict[str, Any]:

@@ -100,7 +100,7 @@ class StreamSettings(Section):
     interval: str = Field(
         "0 seconds", description="refresh interval of the features; 0 seconds: as soon as the last batch ends"
     )
-    archive_interval: str = Field("10 seconds", description="refresh interval of the event archive")
+    archive_interval: str = Field("30 seconds", description="refresh interval of the event archive")
     max_events_per_batch: int = Field(50_000, description="most events that one micro-batch takes from Kafka")
     duplicate_horizon: str = Field(
         "6 hours", description="a message id seen again within this time of arrival counts as a duplicate"
@@ -116,7 +116,10 @@ class StreamSettings(Section):
 class SparkSettings(Section):
     """The Spark engine under the stream and the backfill."""
 
-    master: str = Field("local[2]", description="Spark master URL")
+    master: str = Field(
+        "local[4]",
+        description="Spark master URL; on one machine, twice the cores, so that features need not wait for the archive",
+    )
     driver_memory: str = Field("2g", description="Java heap of the Spark driver")
 
 

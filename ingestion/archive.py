@@ -19,7 +19,7 @@ from ingestion.appending import append_once
 from ingestion.quarantine import quarantine
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql import Column, DataFrame, SparkSession
 
 log = logging.getLogger(__name__)
 _PLACE = ("source", "partition", "offset")
@@ -65,12 +65,18 @@ def archive(
     """
     unique = unique.persist()
     try:
-        counts = unique.agg(F.count_if("good").alias("good"), F.count_if(~F.col("good")).alias("bad")).first()
+        counts = unique.agg(
+            F.count_if("good").alias("good"),
+            F.count_if(~F.col("good")).alias("bad"),
+            F.count_if(F.col("good") & _incomplete()).alias("incomplete"),
+        ).first()
         assert counts is not None
         good = unique.where("good")
         kept = F.transform("products", lambda p: F.struct(*(p[field.name].alias(field.name) for field in PRODUCT)))
-        events = _enriched(spark, good.withColumn("products", kept)).withColumn("dt", F.to_date("timestamp"))
-        _append(events, EVENTS, app_id, version, covered)
+        events = good.withColumn("products", kept)
+        if counts.incomplete:
+            events = _enriched(spark, events)
+        _append(events.withColumn("dt", F.to_date("timestamp")), EVENTS, app_id, version, covered)
         if counts.bad:
             quarantine(unique.where("not good"), app_id, version)
         catalog_store.learn(good)
@@ -98,11 +104,14 @@ def _spark_type(arrow: pa.DataType) -> str:
     return from_arrow_type(arrow).simpleString()
 
 
+def _incomplete() -> Column:
+    """Whether the tracker left out something of a product that a catalogue would know."""
+    missing = F.exists("products", lambda p: p["name"].isNull() | p["category"].isNull() | p["price"].isNull())
+    return F.coalesce(missing, F.lit(False))
+
+
 def _enriched(spark: SparkSession, events: DataFrame) -> DataFrame:
     """Fill in what the tracker left out of each product from the catalogue."""
-    incomplete = F.coalesce(
-        F.exists("products", lambda p: p["name"].isNull() | p["category"].isNull() | p["price"].isNull()), F.lit(False)
-    )
     catalog = catalog_store.current_rows()
     if catalog.num_rows == 0:
         return events
@@ -110,7 +119,7 @@ def _enriched(spark: SparkSession, events: DataFrame) -> DataFrame:
     known = known.select("product_id", *(F.col(name).alias(f"known_{name}") for name in _FILLED_FROM_CATALOG))
     # As text, because a null (events from files have no partition) equals nothing in a join.
     events = events.withColumn("place", F.concat_ws(":", *_PLACE))
-    lines = events.where(incomplete).select("place", F.posexplode("products").alias("line", "p"))
+    lines = events.where(_incomplete()).select("place", F.posexplode("products").alias("line", "p"))
     lines = lines.withColumn("product_id", F.col("p.product_id")).join(F.broadcast(known), "product_id", "left")
     fields = [
         F.coalesce(f"p.{field.name}", f"known_{field.name}").alias(field.name)
@@ -118,11 +127,11 @@ def _enriched(spark: SparkSession, events: DataFrame) -> DataFrame:
         else F.col(f"p.{field.name}").alias(field.name)
         for field in PRODUCT
     ]
-    filled = lines.select("place", "line", F.struct(*fields).alias("p")).groupBy("place")
-    filled = filled.agg(F.array_sort(F.collect_list(F.struct("line", "p"))).alias("lines"))
-    completed = events.where(incomplete).drop("products").join(filled, "place")
+    by_event = lines.select("place", "line", F.struct(*fields).alias("p")).groupBy("place")
+    filled = by_event.agg(F.array_sort(F.collect_list(F.struct("line", "p"))).alias("lines"))
+    completed = events.where(_incomplete()).drop("products").join(filled, "place")
     completed = completed.withColumn("products", F.col("lines.p")).drop("lines")
-    return events.where(~incomplete).unionByName(completed)
+    return events.where(~_incomplete()).unionByName(completed)
 
 
 def _record(accounts: Accounts, outcome: Outcome, app_id: str, version: int) -> None:
