@@ -156,6 +156,7 @@ class ServingSettings(Section):
     max_k: int = Field(100, description="most recommendations one request may ask for")
     snapshot_seconds: float = Field(2.0, description="how often item features are refreshed in the worker")
     read_timeout_ms: int = Field(50, description="how long to wait for the customer's features before falling back")
+    max_body_bytes: int = Field(65_536, description="largest request body accepted")
     model_poll_seconds: float = Field(5.0, description="how often the worker looks for a newer model")
 
 

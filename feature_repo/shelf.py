@@ -42,6 +42,13 @@ class Vocabulary:
         encoded = [codes.setdefault(word, len(codes)) if isinstance(word, str) and word else UNKNOWN for word in words]
         return np.array(encoded, dtype=np.int32)
 
+    def starting_with(self, path: str) -> Codes:
+        """Codes of a path and of all paths below it, levels separated by ``/``."""
+        below = f"{path}/"
+        # A copy, because another thread may be adding words.
+        words = list(self.codes.items())
+        return np.array([code for word, code in words if word == path or word.startswith(below)], dtype=np.int32)
+
 
 @dataclass
 class Vocabularies:

@@ -1,30 +1,52 @@
-"""``python -m serving``: ``bentoml serve`` at the address and with the workers that the settings say."""
+"""``python -m serving``: run the recommendation service by the settings of this installation.
+
+This is ``bentoml serve serving.service:Recommendations`` with host, port and number of workers from the settings.
+"""
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
-from pathlib import Path
 
+from feature_repo.errors import ShelfwiseError
 from feature_repo.settings import PROJECT_ROOT, get_settings
 
+_EPILOG = """\
+settings: SHELFWISE_SERVING__HOST, SHELFWISE_SERVING__PORT, SHELFWISE_SERVING__WORKERS and others
+(`python -m feature_repo.settings` lists them all).
 
-def main() -> None:
-    """Become ``bentoml serve``; further arguments are passed on."""
-    settings = get_settings()
-    environment = {
-        "BENTOML_HOME": str(settings.bentoml_home),
-        "BENTOML_DO_NOT_TRACK": "True",
-        "FEAST_USAGE": "False",
-        "OMP_NUM_THREADS": "1",
-    }
-    bentoml = str(Path(sys.executable).with_name("bentoml"))
-    address = ["--host", settings.serving.host, "--port", str(settings.serving.port)]
-    workers = ["--api-workers", str(settings.serving.workers)]
-    command = [bentoml, "serve", "serving.service:Recommendations", *address, *workers, *sys.argv[1:]]
-    os.chdir(PROJECT_ROOT)
-    os.execve(bentoml, command, os.environ | environment)
+The newest model of BentoML's store is served; a newer one is picked up while running. Without any, popular products
+are served. The store lies in var/bentoml (BENTOML_HOME, if set, has the last word), so that
+
+  BENTOML_HOME=var/bentoml bentoml models list
+
+shows what there is.
+"""
+
+
+def main() -> int:
+    """Replace this process by BentoML's server."""
+    parser = argparse.ArgumentParser(
+        prog="python -m serving",
+        description=__doc__.splitlines()[0],
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.parse_args()
+    try:
+        settings = get_settings()
+    except ShelfwiseError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    os.environ["BENTOML_HOME"] = str(settings.bentoml_home)
+    os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")
+    serving = settings.serving
+    command = [sys.executable, "-m", "bentoml", "serve", "serving.service:Recommendations"]
+    command += ["--working-dir", str(PROJECT_ROOT), "--host", serving.host, "--port", str(serving.port)]
+    command += ["--api-workers", str(serving.workers)]
+    os.execv(sys.executable, command)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

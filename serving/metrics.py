@@ -1,18 +1,46 @@
-"""What the service counts, under the usual Prometheus names; BentoML's ``/metrics`` shows it."""
+"""What the service counts, on BentoML's ``/metrics``."""
 
 from __future__ import annotations
 
-from prometheus_client import Counter, Gauge, Histogram
+from bentoml.metrics import Counter, Gauge, Histogram
 
-# BentoML's own buckets begin at 5 ms, above what most requests here take.
-_LATENCY_BUCKETS = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
-_AGE_BUCKETS = (0.5, 1, 2, 5, 10, 60, 600, 3_600, 86_400, 604_800, 2_592_000)
+_SECONDS = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
+_AGES = (0.5, 1.0, 2.0, 5.0, 15.0, 60.0, 300.0, 1_800.0, 3_600.0, 86_400.0, 604_800.0)
 
-REQUESTS = Counter("shelfwise_requests", "answers by endpoint and fallback (none: personal)", ["endpoint", "fallback"])
-REFUSALS = Counter("shelfwise_refusals", "requests refused, by error code", ["code"])
-SECONDS = Histogram("shelfwise_request_seconds", "time to answer", ["endpoint"], buckets=_LATENCY_BUCKETS)
-SOURCES = Counter("shelfwise_recommended_items", "recommended products by what proposed them", ["source"])
-FEATURE_AGE = Histogram("shelfwise_feature_age_seconds", "age of the customer's features", buckets=_AGE_BUCKETS)
-READ_FAILURES = Counter("shelfwise_read_failures", "customers' features that could not be read in time")
-SNAPSHOT_AGE = Gauge("shelfwise_snapshot_age_seconds", "age of the item features", multiprocess_mode="max")
-MODEL_INFO = Gauge("shelfwise_model_info", "1 for the model served", ["version"], multiprocess_mode="max")
+requests = Counter(
+    name="shelfwise_requests_total",
+    documentation="answers by endpoint, scenario and fallback (none: as asked for)",
+    labelnames=["endpoint", "scenario", "fallback"],
+)
+errors = Counter(name="shelfwise_errors_total", documentation="refused or failed requests by code", labelnames=["code"])
+latency = Histogram(
+    name="shelfwise_latency_seconds",
+    documentation="time from the parsed request to the answer",
+    labelnames=["endpoint"],
+    buckets=_SECONDS,
+)
+recommended = Counter(
+    name="shelfwise_recommended_total", documentation="recommended products by source", labelnames=["source"]
+)
+feature_age = Histogram(
+    name="shelfwise_feature_age_seconds",
+    documentation="time since the last event that a customer's features know of",
+    buckets=_AGES,
+)
+feature_reads = Counter(
+    name="shelfwise_feature_reads_total",
+    documentation="reads of customer features by result: found, unknown, failed, timeout, skipped",
+    labelnames=["result"],
+)
+catalogue_read_at = Gauge(
+    name="shelfwise_catalogue_read_timestamp_seconds",
+    documentation="when the item features in memory were read; their age is time() minus this",
+    multiprocess_mode="min",
+)
+catalogue_size = Gauge(name="shelfwise_catalogue_products", documentation="products in memory", multiprocess_mode="min")
+model_info = Gauge(
+    name="shelfwise_model_info",
+    documentation="1 for the version in use, 0 for versions used before",
+    labelnames=["version"],
+    multiprocess_mode="max",
+)

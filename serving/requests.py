@@ -1,92 +1,121 @@
-"""What may be asked: the bodies of the requests, checked before anything else is done."""
+"""What may be asked of the service and what it answers: the models behind validation and the OpenAPI page."""
 
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-Identifier = Annotated[str, Field(min_length=1, max_length=200)]
-Count = Annotated[int, Field(strict=True, ge=1, description="how many products to recommend")]
+from feature_repo.contract import Identifier, Price, Text
+from feature_repo.settings import get_settings
+
+_MAX_K = get_settings().serving.max_k
+
+Count = Annotated[int, Field(ge=1, le=_MAX_K, description=f"how many products, 1 to {_MAX_K}")]
 
 
 class Scenario(StrEnum):
-    """Where the recommendations are shown."""
+    """Where the recommendations will be shown."""
 
     HOME = "home"
     PRODUCT = "product"
     CART = "cart"
 
 
-class Body(BaseModel):
-    """A request body; unknown keys are refused, so that a misspelt one is not silently ignored."""
+class RequestModel(BaseModel):
+    """Strict about types, and about field names: a misspelt filter must not be silently ignored."""
 
-    model_config = ConfigDict(extra="forbid")
-
-
-class Filters(Body):
-    """Only products that fulfil all of these."""
-
-    category: Identifier | None = Field(None, description="category path or the beginning of one, in whole levels")
-    brand: Identifier | None = Field(None, description="brand")
-    min_price: float | None = Field(None, ge=0, allow_inf_nan=False, description="lowest price")
-    max_price: float | None = Field(None, ge=0, allow_inf_nan=False, description="highest price")
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
-class RecommendRequest(Body):
-    """``POST /recommend``: products for one customer."""
+class Filters(RequestModel):
+    """Which products may be recommended."""
 
-    user_id: Identifier | None = Field(None, description="the shop's id of the customer")
-    anonymous_id: Identifier | None = Field(None, description="the tracker's id, where the user id is not known")
-    k: Count = 10
-    scenario: Scenario = Field(Scenario.HOME, description="where the recommendations are shown")
-    context_items: list[Identifier] = Field(
-        [], max_length=50, description="the product looked at, or those in the cart"
-    )
-    exclude: list[Identifier] = Field([], max_length=1_000, description="products never to recommend")
-    filters: Filters = Field(default_factory=Filters)
+    category: Text | None = Field(None, description="category path or its beginning, for example `Apparel/Men's`")
+    brand: Text | None = Field(None, description="exact brand")
+    min_price: Price | None = Field(None, description="lowest price; products without price are left out")
+    max_price: Price | None = Field(None, description="highest price; products without price are left out")
 
     @model_validator(mode="after")
-    def _someone(self) -> RecommendRequest:
-        if not self.user_id and not self.anonymous_id:
+    def _in_order(self) -> Filters:
+        if self.min_price is not None and self.max_price is not None and self.min_price > self.max_price:
+            raise ValueError("min_price is greater than max_price")
+        return self
+
+
+class RecommendRequest(RequestModel):
+    """Recommendations for a customer."""
+
+    user_id: Identifier | None = Field(None, description="the shop's id of the customer; this or anonymous_id")
+    anonymous_id: Identifier | None = Field(
+        None, description="the tracker's id of the visitor; used if nothing is known of user_id"
+    )
+    k: Count = 10
+    scenario: Annotated[Scenario, Field(strict=False)] = Field(
+        Scenario.HOME, description="`home` leaves out what the customer has bought"
+    )
+    context_items: list[Identifier] = Field(
+        [], max_length=100, description="products on the page or in the cart; count as just viewed, are not recommended"
+    )
+    exclude: list[Identifier] = Field([], max_length=1_000, description="products not to recommend")
+    filters: Filters = Filters()
+    device: Literal["desktop", "mobile", "tablet"] | None = Field(None, description="what the customer holds")
+
+    @model_validator(mode="after")
+    def _some_id(self) -> RecommendRequest:
+        if self.user_id is None and self.anonymous_id is None:
             raise ValueError("one of user_id and anonymous_id is required")
         return self
 
 
-class SimilarRequest(Body):
-    """``POST /similar``: products like one product."""
+class SimilarRequest(RequestModel):
+    """Products that go with a product."""
 
     product_id: Identifier
     k: Count = 10
-    exclude: list[Identifier] = Field([], max_length=1_000, description="products never to recommend")
-    filters: Filters = Field(default_factory=Filters)
 
 
-class TrendingRequest(Body):
-    """``POST /trending``: products asked for more than usual now."""
+class TrendingRequest(RequestModel):
+    """Products that are asked for more than usual."""
 
     k: Count = 10
-    exclude: list[Identifier] = Field([], max_length=1_000, description="products never to recommend")
-    filters: Filters = Field(default_factory=Filters)
+    category: Text | None = Field(None, description="category path or its beginning")
 
 
-class Item(BaseModel):
+class RecommendedItem(BaseModel):
     """One recommended product."""
 
     product_id: str
     score: float = Field(description="comparable within one answer only")
-    source: str = Field(description="what proposed it")
-    reason: str = Field(description="why, in words to show")
+    source: Literal["recent", "together", "taste", "similar", "trending", "popular"] = Field(
+        description="what proposed the product"
+    )
+    reason: str = Field(description="why, in words for the customer")
 
 
 class Answer(BaseModel):
-    """What every endpoint gives."""
+    """What every endpoint answers."""
 
-    items: list[Item]
-    model_version: str | None = Field(description="version in BentoML's store; null if there is no model yet")
-    feature_age_ms: int | None = Field(description="time since the customer's last known event")
-    fallback: str | None = Field(
-        description="null: personal; session: from context_items alone; trending, popular or empty: nothing was known"
+    items: list[RecommendedItem]
+    model_version: str | None = Field(description="null: there is no model yet")
+    feature_age_ms: int | None = Field(description="time since the customer's last known event; null: none known")
+    fallback: Literal["session", "trending", "popular", "empty"] | None = Field(
+        description="null: personal (or as asked for); session: from context_items alone; trending, popular: from what "
+        "others do; empty: there is nothing that may be recommended"
     )
     request_id: str
+
+
+class ErrorDetail(BaseModel):
+    """What was wrong with a request."""
+
+    code: str
+    message: str
+    field: str | None = Field(description="dotted path of the field at fault")
+
+
+class ErrorAnswer(BaseModel):
+    """The one shape of every error."""
+
+    error: ErrorDetail

@@ -1,4 +1,4 @@
-"""The BentoML service: ``bentoml serve serving.service:Recommendations`` (or ``python -m serving``)."""
+"""The BentoML service: ``bentoml serve serving.service:Recommendations``."""
 
 from __future__ import annotations
 
@@ -6,25 +6,44 @@ import os
 
 from feature_repo.settings import get_settings
 
-# Before BentoML looks for its folder of models.
-os.environ.setdefault("BENTOML_HOME", str(get_settings().bentoml_home))
+settings = get_settings()
+# Before BentoML looks for its home, and before scikit-learn starts threads that one request has no use for.
+os.environ["BENTOML_HOME"] = str(settings.bentoml_home)
 os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-import bentoml
-from threadpoolctl import threadpool_limits
+import bentoml  # noqa: E402
+from starlette.exceptions import HTTPException  # noqa: E402
 
-from serving.app import Api
+from serving.api import create_app  # noqa: E402
+from serving.runtime import Runtime  # noqa: E402
 
-# Requests share the worker's core with each other; threads inside numpy and scikit-learn would only get in the way.
-threadpool_limits(limits=1)
-api = Api(get_settings())
+runtime = Runtime(settings)
 
 
-@bentoml.service(name="shelfwise", workers=get_settings().serving.workers)
-@bentoml.asgi_app(api.app, path="/")
+@bentoml.asgi_app(create_app(runtime), path="/")
+@bentoml.service(
+    name="shelfwise",
+    workers=settings.serving.workers,
+    traffic={"timeout": 10},
+    # Every answer is counted and timed by the metrics; a line of log for each would cost more than the answer.
+    logging={"access": {"enabled": False}},
+)
 class Recommendations:
-    """Recommendations from live features."""
+    """Recommendations, similar and trending products over HTTP; health on /livez, /readyz and /metrics."""
+
+    @bentoml.on_startup
+    def start(self) -> None:
+        """Get ready in this worker process."""
+        runtime.start()
+
+    @bentoml.on_shutdown
+    def stop(self) -> None:
+        """End the background threads."""
+        runtime.stop()
 
     async def __is_ready__(self) -> bool:
-        """Whether answers can be personal; BentoML's ``/readyz`` asks."""
-        return await api.ready()
+        """Ready while features can be read; a missing model only makes the answers less personal."""
+        if runtime.problem:
+            raise HTTPException(503, detail=runtime.problem)
+        return True
