@@ -81,19 +81,23 @@ class Supervisor:
             StackError: one ended or was not ready in time; the message has the end of its log.
         """
         begun = time.monotonic()
+        degraded_since: dict[str, float] = {}
         waiting = list(services)
         while waiting:
             for service in list(waiting):
                 alive = bool(service.elsewhere) or self.running(service.name) is not None
                 readiness = self.readiness(service)
-                patient = time.monotonic() - begun
+                now = time.monotonic()
                 if not alive:
                     raise StackError(f"{service.name} ended while starting:\n{tail(self.log(service.name))}")
-                settled = readiness is Readiness.DEGRADED and patient > DEGRADED_AFTER_SECONDS
-                if readiness is Readiness.READY or settled:
+                if readiness is Readiness.DEGRADED:
+                    settled = now - degraded_since.setdefault(service.name, now) > DEGRADED_AFTER_SECONDS
+                else:
+                    settled = readiness is Readiness.READY
+                if settled:
                     waiting.remove(service)
                     report(service, readiness)
-                elif patient > self._start_timeout:
+                elif now - begun > self._start_timeout:
                     raise StackError(self._too_slow(service))
             time.sleep(POLL_SECONDS if waiting else 0)
 

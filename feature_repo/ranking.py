@@ -35,6 +35,10 @@ DEVICES = ("desktop", "mobile", "tablet")
 _WEIGHT_BY_CODE = np.zeros(max(Action) + 1)
 for _action, _weight in ACTION_WEIGHTS.items():
     _WEIGHT_BY_CODE[_action] = _weight
+_SEEN, _CARTED, _ORDERED = (
+    np.isin(np.arange(max(Action) + 1), kinds)
+    for kinds in ((Action.CLICKED, Action.VIEWED), (Action.ADDED, Action.WISHLISTED), (Action.ORDERED,))
+)
 
 _CUSTOMER_SUMS = tuple(aggregate.name for aggregate in decayed_sums(Entity.CUSTOMER))
 
@@ -280,16 +284,16 @@ def _own_history(visitors: Visitors, codes: Codes, owner: NDArray[np.integer]) -
     same = visitors.items[owner] == codes[:, None]
     actions, hours = visitors.actions[owner], visitors.hours[owner]
 
-    def since(*kinds: Action) -> Floats:
-        done = same & np.isin(actions, kinds)
+    def since(kind: NDArray[np.bool_]) -> Floats:
+        done = same & kind[actions]
         newest = np.where(done, hours, np.inf).min(axis=1)
         return np.log1p(np.where(np.isfinite(newest), newest, np.nan))
 
     return {
         "own_interest": np.log1p((visitors.interest[owner] * same).sum(axis=1)),
-        "hours_since_seen": since(Action.CLICKED, Action.VIEWED),
-        "hours_since_carted": since(Action.ADDED, Action.WISHLISTED),
-        "hours_since_ordered": since(Action.ORDERED),
+        "hours_since_seen": since(_SEEN),
+        "hours_since_carted": since(_CARTED),
+        "hours_since_ordered": since(_ORDERED),
     }
 
 

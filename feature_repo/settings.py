@@ -131,7 +131,7 @@ class TrainingSettings(Section):
     als_iterations: int = Field(15, description="ALS sweeps")
     als_confidence: float = Field(4.0, description="how much one interaction outweighs none (alpha of implicit ALS)")
     als_regularization: float = Field(2.0, description="pull of the ALS factors towards zero")
-    trees: int = Field(80, description="trees of the ranker")
+    trees: int = Field(50, description="trees of the ranker")
     click_weight: float = Field(1.0, description="weight of a clicked product when fitting the ranker")
     cart_weight: float = Field(3.0, description="weight of a carted product when fitting the ranker")
     order_weight: float = Field(5.0, description="weight of an ordered product when fitting the ranker")

@@ -1,6 +1,6 @@
 """``python -m serving``: run the recommendation service by the settings of this installation.
 
-This is ``bentoml serve serving.service:Recommendations`` with host, port and number of workers from the settings.
+This is ``bentoml serve serving.service:Recommendations``, started from the project's folder.
 """
 
 from __future__ import annotations
@@ -41,10 +41,8 @@ def main() -> int:
         return 1
     os.environ["BENTOML_HOME"] = str(settings.bentoml_home)
     os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")
-    serving = settings.serving
     command = [sys.executable, "-m", "bentoml", "serve", "serving.service:Recommendations"]
-    command += ["--working-dir", str(PROJECT_ROOT), "--host", serving.host, "--port", str(serving.port)]
-    command += ["--api-workers", str(serving.workers)]
+    command += ["--working-dir", str(PROJECT_ROOT)]
     os.execv(sys.executable, command)
 
 

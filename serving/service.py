@@ -25,6 +25,7 @@ runtime = Runtime(settings)
 @bentoml.service(
     name="shelfwise",
     workers=settings.serving.workers,
+    http={"host": settings.serving.host, "port": settings.serving.port},
     traffic={"timeout": 10},
     # Every answer is counted and timed by the metrics; a line of log for each would cost more than the answer.
     logging={"access": {"enabled": False}},
