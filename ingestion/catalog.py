@@ -27,9 +27,10 @@ _OPTIONAL = {
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("path", type=Path, metavar="PATH", help="a .parquet, .csv, .jsonl or .json file")
     parser.epilog = (
-        "Columns: product_id (required), name, category (levels separated by /), brand, price, currency, stock, updated_at, "
-        "created_at. Several rows of a product are its history. Only rows that say something new are written. Without "
-        "updated_at, a product's first row counts from created_at on (without that, from always) and a later one from now on. "
+        "Columns: product_id (required), name, category (levels separated by /), brand, price, currency, stock, "
+        "updated_at, created_at. Several rows of a product are its history; the first of a new product counts from "
+        "created_at on, if that is given, since nothing older is known. Without updated_at a row counts from now on, or, "
+        "for a new product, from always. Only rows that say something new are written. "
         "Missing stock means unknown, and the product counts as available; 0 takes it out of recommendations."
     )
 

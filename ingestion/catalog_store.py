@@ -40,7 +40,8 @@ def upsert(incoming: pa.Table) -> int:
     Args:
         incoming: columns ``product_id``, ``event_timestamp``, ``name``, ``category``, ``brand``, ``price``,
             ``currency``, ``stock``, ``first_seen_at`` and ``origin``; any number of rows per product. A row without
-            ``event_timestamp`` counts from now on if the product is known, else from when it was first seen.
+            ``event_timestamp`` counts from now on. The first row of a product that was not known counts from when the
+            product was first seen: nothing older is known, and training needs to know something of the past.
 
     Returns:
         How many rows were written. A row that says the same as the one before it in time is not news.
@@ -69,11 +70,16 @@ def _news() -> str:
     columns = ", ".join(("product_id", "event_timestamp", "first_seen_at", *_COMPARED))
     # A price that did not change keeps the previous one, so that a change of stock does not hide a price cut.
     return f"""
-        WITH dated AS (
-            SELECT * REPLACE (coalesce(event_timestamp,
-                CASE WHEN product_id IN (SELECT product_id FROM stored) THEN now() END,
-                to_timestamp(first_seen_at), TIMESTAMPTZ '2000-01-01 00:00:00+00') AS event_timestamp)
+        WITH placed AS (
+            SELECT *, product_id NOT IN (SELECT product_id FROM stored)
+                AND row_number() OVER (PARTITION BY product_id ORDER BY event_timestamp) = 1 AS beginning
             FROM incoming
+        ), dated AS (
+            SELECT * EXCLUDE (beginning) REPLACE (
+                CASE WHEN beginning
+                    THEN coalesce(least(event_timestamp, to_timestamp(first_seen_at)), TIMESTAMPTZ '2000-01-01 00:00:00+00')
+                    ELSE coalesce(event_timestamp, now()) END AS event_timestamp)
+            FROM placed
         ), history AS (
             SELECT {columns}, false AS fresh FROM stored UNION ALL BY NAME SELECT {columns}, true AS fresh FROM dated
         ), compared AS (
