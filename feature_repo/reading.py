@@ -36,11 +36,13 @@ def current_sums(entity: Entity, columns: Mapping[str, Any], at: Floats | float)
     """
     last_event_at = np.asarray(columns["last_event_at"], dtype=float)
     elapsed = np.maximum(np.nan_to_num(at - last_event_at, nan=0.0), 0.0)
-    return {
-        aggregate.name: np.nan_to_num(np.asarray(columns[aggregate.name], dtype=float))
-        * np.exp2(-elapsed / aggregate.half_life_seconds)
-        for aggregate in decayed_sums(entity)
-    }
+    sums = {}
+    for aggregate in decayed_sums(entity):
+        values = np.asarray(columns[aggregate.name], dtype=float)
+        # Not nan_to_num: on the single row that a service reads it takes five times as long.
+        values = np.where(np.isnan(values), 0.0, values)
+        sums[aggregate.name] = values * np.exp2(-elapsed / aggregate.half_life_seconds)
+    return sums
 
 
 def item_rates(sums: Mapping[str, Floats], columns: Mapping[str, Any], at: Floats | float) -> dict[str, Floats]:

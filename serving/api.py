@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from importlib.resources import files
 from typing import Annotated, Any
 
 import orjson
@@ -12,11 +13,14 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.responses import HTMLResponse, RedirectResponse
 from starlette.exceptions import HTTPException
+from starlette.routing import Route
+from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from serving import metrics
 from serving.customers import CustomerFeatures
 from serving.engine import Result
-from serving.problems import BodyLimit, error_response, of_validation
+from serving.problems import BodyLimit, StrictJsonRoute, error_response, of_validation
 from serving.requests import Answer, Count, ErrorAnswer, RecommendRequest, SimilarRequest, TrendingRequest
 from serving.runtime import Runtime
 
@@ -35,6 +39,7 @@ _UNKNOWN_PRODUCT = {404: {"model": ErrorAnswer, "description": "the product is n
 def create_app(runtime: Runtime) -> FastAPI:
     """The application that BentoML mounts; answers from ``runtime`` once that has been started."""
     app = FastAPI(title="Shelfwise recommendations", description=_DESCRIPTION, docs_url=None, redoc_url=None)
+    app.router.route_class = StrictJsonRoute
     app.add_middleware(BodyLimit, limit=runtime.settings.serving.max_body_bytes)
     app.add_exception_handler(RequestValidationError, of_validation)
     app.add_exception_handler(HTTPException, _http_problem)
@@ -113,9 +118,30 @@ async def _unexpected(request: Request, _: Exception) -> Response:
     return error_response(500, "internal_error", f"{request.url.path} failed; the service's log says why")
 
 
+def refusing_the_rest(app: FastAPI) -> ASGIApp:
+    """What answers any request that ``app`` does not; BentoML mounts it last."""
+    paths = {route.path for route in app.routes if isinstance(route, Route)}
+
+    async def refuse(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return
+        method, path = scope["method"], scope["path"]
+        if path in paths:
+            response = error_response(405, "method_not_allowed", f"{path} cannot be used with {method}; see /docs")
+        else:
+            response = error_response(404, "unknown_path", f"there is nothing at {path}; see /docs")
+        await response(scope, receive, send)
+
+    return refuse
+
+
 def _add_docs(app: FastAPI) -> None:
-    """An OpenAPI page that loads nothing from other hosts: BentoML's package brings the assets."""
+    """An OpenAPI page that loads nothing from other hosts: BentoML's package brings the assets.
+
+    It takes the place of BentoML's own first page, which would report each visit to an analytics service.
+    """
     assets = "/static_content"
+    app.mount(assets, StaticFiles(directory=str(files("bentoml") / "_internal/server/static_content")))
 
     @app.get("/docs", include_in_schema=False)
     async def docs() -> HTMLResponse:

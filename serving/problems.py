@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import orjson
 from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from serving import metrics
@@ -18,6 +20,7 @@ _CODES = {
     "literal_error": "unknown_value",
     "greater_than_equal": "out_of_range",
     "less_than_equal": "out_of_range",
+    "too_short": "out_of_range",
     "string_too_short": "out_of_range",
     "string_too_long": "out_of_range",
     "too_long": "out_of_range",
@@ -56,6 +59,27 @@ def _sentence(error: dict[str, Any]) -> str:
 def _is_json(request: Request) -> bool:
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     return kind == "application/json" or (kind.startswith("application/") and kind.endswith("+json"))
+
+
+class StrictJsonRequest(Request):
+    """Takes JSON as it is defined, without NaN and infinities."""
+
+    async def json(self) -> Any:
+        """The decoded body; raises ``json.JSONDecodeError``."""
+        return orjson.loads(await self.body())
+
+
+class StrictJsonRoute(APIRoute):
+    """A route that reads bodies by :class:`StrictJsonRequest`."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """FastAPI's handler behind the stricter request."""
+        handle = super().get_route_handler()
+
+        async def strict(request: Request) -> Response:
+            return await handle(StrictJsonRequest(request.scope, request.receive))
+
+        return strict
 
 
 class BodyLimit:

@@ -100,9 +100,9 @@ class Answer(BaseModel):
     items: list[RecommendedItem]
     model_version: str | None = Field(description="null: there is no model yet")
     feature_age_ms: int | None = Field(description="time since the customer's last known event; null: none known")
-    fallback: Literal["session", "trending", "popular", "empty"] | None = Field(
-        description="null: personal (or as asked for); session: from context_items alone; trending, popular: from what "
-        "others do; empty: there is nothing that may be recommended"
+    fallback: Literal["session", "popular", "empty"] | None = Field(
+        description="null: personal (or as asked for); session: from context_items alone; popular: from what others do; "
+        "empty: there is nothing that may be recommended"
     )
     request_id: str
 

@@ -15,13 +15,15 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import bentoml  # noqa: E402
 from starlette.exceptions import HTTPException  # noqa: E402
 
-from serving.api import create_app  # noqa: E402
+from serving.api import create_app, refusing_the_rest  # noqa: E402
 from serving.runtime import Runtime  # noqa: E402
 
 runtime = Runtime(settings)
+api = create_app(runtime)
 
 
-@bentoml.asgi_app(create_app(runtime), path="/")
+@bentoml.asgi_app(refusing_the_rest(api), path="/", name="rest")
+@bentoml.asgi_app(api, path="/", name="api")
 @bentoml.service(
     name="shelfwise",
     workers=settings.serving.workers,

@@ -46,8 +46,10 @@ def visitors_at(history: History, shelves: Shelves, moments: Interactions) -> Vi
 
 
 def on_sale(shelf: Shelf) -> NDArray[np.bool_]:
-    """Rows in stock of products that had appeared by then."""
-    return shelf.items.available & np.isfinite(shelf.items.rates["age_days"])
+    """Rows in stock of products that the catalogue said anything of by then."""
+    items = shelf.items
+    known = np.isfinite(items.price) | (items.category != UNKNOWN) | (items.brand != UNKNOWN)
+    return items.available & (known | np.isfinite(items.rates["age_days"]))
 
 
 def read_turns(

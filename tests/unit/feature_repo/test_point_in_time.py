@@ -30,7 +30,15 @@ def features() -> pd.DataFrame:
 
 @pytest.fixture(scope="module")
 def moments() -> pd.DataFrame:
-    rows = [("a", _at(0.5)), ("a", _at(1)), ("a", _at(2.9)), ("a", _at(3)), ("a", _at(500)), ("b", _at(5)), ("c", _at(5))]
+    rows = [
+        ("a", _at(0.5)),
+        ("a", _at(1)),
+        ("a", _at(2.9)),
+        ("a", _at(3)),
+        ("a", _at(500)),
+        ("b", _at(5)),
+        ("c", _at(5)),
+    ]
     return pd.DataFrame(rows, columns=["item", "event_timestamp"])
 
 

@@ -1,0 +1,113 @@
+"""The tiny shop of :mod:`offline_data` in a stack of its own: history written, features online, model trained."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import offline_data
+import pandas as pd
+import pytest
+from offline_data import Shop
+from own_stack import OwnStack
+
+from feature_repo.settings import ENV_PREFIX, PROJECT_ROOT, get_settings
+from feature_repo.tables import CATALOG, CUSTOMER_ACTIVITY, Table
+
+
+@dataclass(frozen=True)
+class ShopStack:
+    """A stack whose offline store holds a shop's history.
+
+    Attributes:
+        stack: home and ports.
+        shop: the products.
+        events: the history, as rows of the ``events`` table.
+    """
+
+    stack: OwnStack
+    shop: Shop
+    events: list[dict[str, Any]]
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """``python -m ...`` on this stack; its output, errors included, is in ``stdout``."""
+        return subprocess.run(
+            [sys.executable, "-m", *arguments],
+            cwd=PROJECT_ROOT,
+            env=self.stack.environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=300,
+        )
+
+    def deploy(self, *arguments: str) -> None:
+        """``python -m deploy ...``; must succeed."""
+        done = self.stack.deploy(*arguments)
+        assert done.returncode == 0, done.stdout
+
+    def materialise(self) -> None:
+        """Bring the latest features online, by Feast's own command."""
+        since = (self.events[0]["timestamp"] - timedelta(days=2)).isoformat()
+        until = (offline_data.now() + timedelta(minutes=1)).isoformat()
+        done = self.run("feast.cli.cli", "-c", "feature_repo", "materialize", since, until)
+        assert done.returncode == 0, done.stdout
+
+    def push_customer(self, customer: str, actions: list[tuple[str, str]]) -> None:
+        """Put a customer online who did just these things: (event name, product id), oldest first."""
+        at = offline_data.now()
+        products = {self.shop.product(index)["product_id"]: index for index in range(self.shop.products)}
+        events = [
+            {
+                "event": name,
+                "customer_id": customer,
+                "timestamp": at - timedelta(seconds=len(actions) - place),
+                "products": [self.shop.product(products[product_id])],
+            }
+            for place, (name, product_id) in enumerate(actions)
+        ]
+        self._push("customer_activity_push", CUSTOMER_ACTIVITY, offline_data.customer_rows(events)[-1:])
+
+    def push_stock(self, product_id: str, stock: int | None) -> None:
+        """Change what is in stock of a product, online."""
+        rows = offline_data.catalog_rows(self.shop, offline_data.now(), {product_id: stock})
+        self._push("catalog_push", CATALOG, [row for row in rows if row["product_id"] == product_id])
+
+    def _push(self, source: str, table: Table, rows: list[dict[str, Any]]) -> None:
+        from feast.data_source import PushMode
+
+        from feature_repo.store import open_store
+
+        frame: pd.DataFrame = offline_data.arrow(table, rows).to_pandas()
+        open_store().push(source, frame, to=PushMode.ONLINE)
+
+
+@contextmanager
+def shop_stack(home: Path, products: int = 60, customers: int = 250) -> Iterator[ShopStack]:
+    """A stack with a shop's history and Redis running; settings of this process are those of the stack meanwhile."""
+    stack = OwnStack.at(home)
+    shop = Shop(products, seed=3)
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith(ENV_PREFIX)]:
+            patch.delenv(name)
+        for name, value in stack.variables.items():
+            patch.setenv(name, value)
+        get_settings.cache_clear()
+        try:
+            events = offline_data.shop_events(shop, customers, offline_data.now())
+            offline_data.write_history(shop, events)
+            place = ShopStack(stack, shop, events)
+            place.deploy("up", "redis")
+            applied = place.run("feast.cli.cli", "-c", "feature_repo", "apply")
+            assert applied.returncode == 0, applied.stdout
+            yield place
+        finally:
+            stack.deploy("down")
+    get_settings.cache_clear()
