@@ -166,5 +166,5 @@ def _result(state: State, shelf: Shelf, ranked: Ranked, fallback: str | None, re
 
 def _lists(ranked: Ranked) -> tuple[list[int], list[float], list[int], list[int]]:
     # A stored infinity must not become JSON that no client can read.
-    scores = np.nan_to_num(ranked.scores).round(6).tolist()
+    scores = np.nan_to_num(ranked.scores, nan=0.0, posinf=0.0, neginf=0.0).round(6).tolist()
     return ranked.rows.tolist(), scores, ranked.sources.tolist(), ranked.anchors.tolist()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bentoml.metrics import Counter, Gauge, Histogram
+from prometheus_client import Counter, Gauge, Histogram
 
 _SECONDS = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
 _AGES = (0.5, 1.0, 2.0, 5.0, 15.0, 60.0, 300.0, 1_800.0, 3_600.0, 86_400.0, 604_800.0)

@@ -1,6 +1,6 @@
 """The recommender: candidates, ranking and reasons, as one artefact that can be stored and served.
 
-Serving imports this module, so it must not import Feast, pandas or implicit: starting a worker should not take long.
+Serving imports this module, so it must not import Feast or implicit: starting a worker should not take long.
 """
 
 from __future__ import annotations

@@ -1,0 +1,75 @@
+"""Hand-written shelves, visitors and models of a few rows, for tests of the arithmetic."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from feature_repo.aggregates import RECENT, Action, Entity, decayed_sums
+from feature_repo.ranking import Visitors
+from feature_repo.shelf import UNKNOWN, Shelf
+from training.covisits import NEIGHBOURS, Covisits
+from training.factors import ItemFactors
+from training.space import ItemSpace
+
+NOW = 1_780_000_000.0
+IDS = ("cup", "pan", "rake", "ball")
+
+
+def shelf(ids: Sequence[str] = IDS, **columns: Sequence[Any]) -> Shelf:
+    """Products without activity unless ``columns`` say otherwise: two of Kitchen, one of Garden, one of Sport."""
+    size = len(ids)
+    stored: dict[str, Any] = {
+        "last_event_at": [NOW] * size,
+        **{aggregate.name: [0.0] * size for aggregate in decayed_sums(Entity.ITEM)},
+        "name": [None] * size,
+        "category": (["Kitchen/Cups", "Kitchen/Pans", "Garden/Tools", "Sport"] * size)[:size],
+        "brand": (["Alba", "Borea", "Alba", None] * size)[:size],
+        "price": [10.0, 20.0, 40.0, None, *[1.0] * size][:size],
+        "previous_price": [None] * size,
+        "stock": [None] * size,
+        "first_seen_at": [NOW - 86_400.0] * size,
+    }
+    return Shelf.from_columns(ids, {**stored, **columns}, NOW)
+
+
+def customer_columns(*sequences: Sequence[tuple[str, Action, float]], **sums: float) -> dict[str, list[Any]]:
+    """Stored columns of customers whose sequences are (product, action, hours ago), newest first."""
+    return {
+        "last_event_at": [NOW - sequence[0][2] * 3600 if sequence else None for sequence in sequences],
+        **{aggregate.name: [sums.get(aggregate.name)] * len(sequences) for aggregate in decayed_sums(Entity.CUSTOMER)},
+        f"{RECENT.name}_items": [[product for product, _, _ in sequence] or None for sequence in sequences],
+        f"{RECENT.name}_actions": [[int(action) for _, action, _ in sequence] or None for sequence in sequences],
+        f"{RECENT.name}_times": [
+            [(NOW - hours * 3600) * 1000 for *_, hours in sequence] or None for sequence in sequences
+        ],
+    }
+
+
+def visitors(on: Shelf, *sequences: Sequence[tuple[str, Action, float]], context: Sequence[str] = ()) -> Visitors:
+    """Customers at :data:`NOW`."""
+    return Visitors.from_columns(customer_columns(*sequences), np.full(len(sequences), NOW), on, context=context)
+
+
+def factors(vectors: Sequence[Sequence[float]], ids: Sequence[str] = IDS, regularization: float = 0.5) -> ItemFactors:
+    """Item factors as given; confidence 2."""
+    return ItemFactors(tuple(ids), np.array(vectors, dtype=np.float32), 2.0, regularization)
+
+
+def covisits(pairs: dict[str, Sequence[tuple[str, float]]], ids: Sequence[str] = IDS) -> Covisits:
+    """Neighbours as given: product to (neighbour, strength), strongest first."""
+    neighbours = np.full((len(ids), NEIGHBOURS), UNKNOWN, dtype=np.int32)
+    strengths = np.zeros((len(ids), NEIGHBOURS), dtype=np.float32)
+    for product, others in pairs.items():
+        for place, (other, strength) in enumerate(others):
+            neighbours[ids.index(product), place] = ids.index(other)
+            strengths[ids.index(product), place] = strength
+    return Covisits(tuple(ids), neighbours, strengths)
+
+
+def space() -> ItemSpace:
+    """Cup and pan are alike and looked at together; the rake stands alone; the ball is not known."""
+    vectors = [[1.0, 0.0], [0.8, 0.6], [0.0, 1.0], [0.0, 0.0]]
+    return ItemSpace(factors(vectors), covisits({"cup": [("pan", 0.5)], "pan": [("cup", 0.5)]}))

@@ -1,0 +1,140 @@
+"""Measures and labels on hand-written cases."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from feature_repo.aggregates import Action
+from feature_repo.errors import InputError
+from feature_repo.settings import TrainingSettings
+from training.evaluation import Popularity, estimate, hit_and_reciprocal_rank, ndcg
+from training.events import Interactions
+from training.impressions import Impressions, choose_lists
+from training.ranker import fit_ranker
+from training.turns import sample_turns, turns
+
+DAY = 86_400.0
+
+
+def test_ndcg_by_hand() -> None:
+    owner = np.array([0, 0, 0, 1, 1, 2])
+    relevant = np.array([False, True, True, False, False, True])
+    scores = np.array([3.0, 2.0, 1.0, 1.0, 2.0, 0.0])
+    first = (1 / np.log2(3) + 1 / np.log2(4)) / (1 + 1 / np.log2(3))
+    np.testing.assert_allclose(ndcg(owner, relevant, scores, seed=1), [first, 1.0])
+
+
+def test_ndcg_looks_at_the_top_only() -> None:
+    relevant = np.arange(12) == 11
+    assert ndcg(np.zeros(12, dtype=int), relevant, -np.arange(12.0), seed=1).tolist() == [0.0]
+
+
+def test_equal_scores_gain_nothing_from_their_order() -> None:
+    lists = 2_000
+    owner, relevant = np.repeat(np.arange(lists), 4), np.tile([True, False, False, False], lists)
+    expected = np.mean(1 / np.log2(np.arange(4) + 2))
+    assert ndcg(owner, relevant, np.zeros(4 * lists), seed=1).mean() == pytest.approx(expected, abs=0.02)
+
+
+def test_hit_and_reciprocal_rank() -> None:
+    assert hit_and_reciprocal_rank(np.array([5, 3, 9], dtype=np.int32), 9) == (1.0, pytest.approx(1 / 3))
+    assert hit_and_reciprocal_rank(np.array([5, 3], dtype=np.int32), 9) == (0.0, 0.0)
+
+
+def test_an_estimate_brackets_its_mean() -> None:
+    values = np.random.default_rng(0).normal(2.0, 1.0, 400)
+    found = estimate(values, seed=3)
+    assert found == estimate(values, seed=3)
+    assert found.low < found.mean < found.high
+    assert found.high - found.low == pytest.approx(4 / np.sqrt(400), rel=0.2)
+    assert estimate(np.empty(0), seed=3).mean is None
+
+
+def _interactions(*rows: tuple[int, int, Action, float]) -> Interactions:
+    customers, items, actions, times = (np.array(column) for column in zip(*rows, strict=True))
+    return Interactions(customers, items, actions, times.astype(float), np.arange(9).astype(object))
+
+
+def test_popularity_is_of_the_last_seven_days_before_a_moment() -> None:
+    counts = Popularity(
+        _interactions((0, 1, Action.VIEWED, 0.0), (0, 1, Action.ADDED, 2 * DAY), (1, 0, Action.CLICKED, 6 * DAY)),
+        items=3,
+    )
+    assert counts.at(np.array([0, 1, 2]), 6.5 * DAY).tolist() == [1.0, 4.0, 0.0]
+    assert counts.at(np.array([0, 1]), np.array([6 * DAY, 8 * DAY])).tolist() == [0.0, 3.0]
+    assert counts.order(6.5 * DAY).tolist() == [1, 0, 2]
+    assert counts.order(12 * DAY).tolist() == [0, 1, 2]
+
+
+def test_turns_are_changes_of_product_by_the_same_customer() -> None:
+    history = _interactions(
+        (0, 1, Action.CLICKED, 1),
+        (1, 1, Action.CLICKED, 2),
+        (0, 1, Action.VIEWED, 3),
+        (0, 2, Action.VIEWED, 4),
+        (0, 1, Action.ORDERED, 5),
+        (0, 1, Action.VIEWED, 6),
+    )
+    assert turns(history).tolist() == [0, 1, 3], "an order is no turn, and looking again at what was ordered neither"
+    sampled = sample_turns(history, 2.0, 5.0, 10, seed=1)
+    assert sampled.times.tolist() == [2.0, 4.0]
+    assert len(sample_turns(history, 0.0, 9.0, 1, seed=1)) == 1
+
+
+def test_lists_with_clicks_are_kept_and_some_others_the_latest_first() -> None:
+    clicked = np.arange(1_000) % 4 == 0
+    settings = TrainingSettings(min_lists=100, max_lists=10_000, unclicked_lists=0.2)
+    chosen = choose_lists(clicked, settings)
+    assert np.array_equal(chosen, choose_lists(clicked, settings))
+    assert np.array_equal(chosen, np.sort(chosen))
+    begin = chosen[0]
+    assert set(np.flatnonzero(clicked)[np.flatnonzero(clicked) >= begin]) <= set(chosen)
+    share = (~clicked[chosen]).sum() / clicked[chosen].sum()
+    assert share == pytest.approx(0.2, abs=0.1)
+    assert begin > 200, "the candidate model needs a past of its own"
+    assert len(choose_lists(clicked, settings.model_copy(update={"max_lists": 50}))) == 50
+
+
+def test_too_few_clicked_lists_say_how_many_are_needed() -> None:
+    with pytest.raises(InputError, match="training needs 100"):
+        choose_lists(np.arange(500) < 99, TrainingSettings(min_lists=100))
+
+
+def _impressions() -> Impressions:
+    """Two lists: five products, the second clicked; three products, none clicked."""
+    return Impressions(
+        np.array(["a", "b"], dtype=object),
+        np.array([10.0, 20.0]),
+        np.array([0.0, np.nan]),
+        np.array([0, 0, 0, 0, 0, 1, 1, 1]),
+        np.arange(8, dtype=np.int32),
+        np.array([1.0, 2, 3, 4, 5, 1, 2, 3]),
+        np.array([0, 2, 0, 0, 0, 0, 0, 0], dtype=np.int8),
+    )
+
+
+def test_thinning_keeps_clicks_and_a_number_of_others() -> None:
+    impressions = _impressions()
+    kept = impressions.rows(impressions.thinned(2, seed=1))
+    assert kept.owner.tolist() == [0, 0, 0, 1, 1]
+    assert 1 in kept.items
+    assert np.array_equal(impressions.thinned(2, seed=1), impressions.thinned(2, seed=1))
+
+
+def test_lists_between_two_moments_are_renumbered() -> None:
+    later = _impressions().between(15.0, np.inf)
+    assert len(later) == 1
+    assert later.owner.tolist() == [0, 0, 0]
+    assert later.items.tolist() == [5, 6, 7]
+
+
+def test_the_ranker_is_reproducible_and_bears_columns_without_values() -> None:
+    rng = np.random.default_rng(0)
+    matrix = rng.normal(size=(300, 3))
+    matrix[:, 1] = np.nan
+    clicked, weights = matrix[:, 0] > 0, np.ones(300)
+    first, second = (fit_ranker(matrix, clicked, weights, TrainingSettings(trees=5)) for _ in range(2))
+    assert np.array_equal(first.predict_proba(matrix), second.predict_proba(matrix))
+    matrix[:, 1] = 3.0
+    assert np.array_equal(first.predict_proba(matrix), second.predict_proba(matrix))
