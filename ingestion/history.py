@@ -2,7 +2,8 @@
 
 Customers get a row at each moment at which they did something; items, which are concerned by far more events, a row per
 hour in which something happened. Each row holds values as of its own last event, so that a point-in-time join never sees
-the future.
+the future. Weights are relative to the latest event, so that snapshots older than a thousand of a sum's half-lives hold 0
+for it (at the shortest half-life, 250 days).
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING
 from pyspark.sql import Window
 from pyspark.sql import functions as F
 
-from feature_repo.aggregates import RECENT, Entity, shortest_half_life
+from feature_repo.aggregates import RECENT, Entity
 from feature_repo.tables import ACTIVITY, EVENTS
 from ingestion import offsets
 from ingestion.contributions import KEY, SLOTS, as_of_last_event, contributes, contributions, feature_columns
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, SparkSession
 
 ITEM_SNAPSHOT_MS = 3_600_000
-# Within an era, weights relative to its end stay in a double's range; earlier eras enter as one carried-over sum.
-_ERA_HALF_LIVES = 800
 
 
 def recompute(spark: SparkSession, covered: offsets.Offsets | None) -> dict[Entity, int]:
@@ -49,17 +48,8 @@ def recompute(spark: SparkSession, covered: offsets.Offsets | None) -> dict[Enti
     return written
 
 
-def _era_seconds() -> float:
-    return _ERA_HALF_LIVES * shortest_half_life().total_seconds()
-
-
-def _era(end: float) -> Column:
-    """Number of the era of a row, 0 for the latest; an era reaches back from ``end``."""
-    return F.floor((F.lit(end) - F.col("ts_ms") / 1000) / _era_seconds()).cast("int")
-
-
 def _steps(events: DataFrame, end: float) -> DataFrame:
-    """Contributions summed per key and moment (customers: millisecond; items: hour), relative to ``end``'s era grid."""
+    """Contributions summed per key and moment (customers: millisecond; items: hour), with weights relative to ``end``."""
     rows = contributions(events, end)
     moment = F.when(F.col("entity") == Entity.ITEM.value, F.floor(F.col("ts_ms") / ITEM_SNAPSHOT_MS))
     element = F.when(F.col("action").isNotNull(), F.struct("ts_ms", "product_id", "action"))
