@@ -61,7 +61,7 @@ class DeltaOfflineStore(DuckDBOfflineStore):
 class FreshRedisOnlineStoreConfig(RedisOnlineStoreConfig):
     """Feast's Redis store at the address in Shelfwise's settings."""
 
-    type: Literal["feature_repo.feast_stores.FreshRedisOnlineStore"] = "feature_repo.feast_stores.FreshRedisOnlineStore"
+    type: Literal["feature_repo.feast_stores.FreshRedisOnlineStore"] = "feature_repo.feast_stores.FreshRedisOnlineStore"  # type: ignore[assignment]
     connection_string: str = Field(default_factory=redis_connection_string)
 
 

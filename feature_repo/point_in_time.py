@@ -16,7 +16,8 @@ from ibis.expr.types import Table
 
 _pairwise_join = ibis_store.point_in_time_join
 
-FeatureTable = tuple[Table, str, str | None, dict[str, str], list[str], timedelta | None]
+# As Feast declares it; in fact the creation time and the ttl may be None.
+FeatureTable = tuple[Table, str, str, dict[str, str], list[str], timedelta]
 
 
 def point_in_time_join(

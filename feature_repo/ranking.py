@@ -6,41 +6,23 @@ Training computes them for many customers at many moments, serving for one custo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from feature_repo.aggregates import RECENT, Action, Entity, decayed_sums
-from feature_repo.reading import Floats, Recent, current_sums
-from feature_repo.shelf import UNKNOWN, Codes, Items, Shelf
+from feature_repo.aggregates import Action
+from feature_repo.reading import Floats
+from feature_repo.shelf import UNKNOWN, Codes, Items
+from feature_repo.visitors import CUSTOMER_SUMS, Visitors, log_prices
 
-# How much an interaction says of a customer's interest, and for how long.
-ACTION_WEIGHTS = {
-    Action.CLICKED: 1.0,
-    Action.VIEWED: 1.0,
-    Action.ADDED: 3.0,
-    Action.REMOVED: 0.0,
-    Action.ORDERED: 5.0,
-    Action.WISHLISTED: 3.0,
-}
-INTEREST_HALF_LIFE_HOURS = 7 * 24.0
-SESSION_GAP_HOURS = 0.5
 # The position that every candidate is scored at: as if shown first.
 NEUTRAL_POSITION = 1.0
-DEVICES = ("desktop", "mobile", "tablet")
-
-_WEIGHT_BY_CODE = np.zeros(max(Action) + 1)
-for _action, _weight in ACTION_WEIGHTS.items():
-    _WEIGHT_BY_CODE[_action] = _weight
 _SEEN, _CARTED, _ORDERED = (
     np.isin(np.arange(max(Action) + 1), kinds)
     for kinds in ((Action.CLICKED, Action.VIEWED), (Action.ADDED, Action.WISHLISTED), (Action.ORDERED,))
 )
 
-_CUSTOMER_SUMS = tuple(aggregate.name for aggregate in decayed_sums(Entity.CUSTOMER))
 
 FEATURES: tuple[str, ...] = (
     "als_score",
@@ -55,7 +37,7 @@ FEATURES: tuple[str, ...] = (
     "hours_since_seen",
     "hours_since_carted",
     "hours_since_ordered",
-    *(f"customer_{name}" for name in _CUSTOMER_SUMS),
+    *(f"customer_{name}" for name in CUSTOMER_SUMS),
     "sequence_length",
     "session_length",
     "hours_since_last",
@@ -72,122 +54,6 @@ FEATURES: tuple[str, ...] = (
     "device",
     "position",
 )
-
-
-@dataclass(frozen=True)
-class Visitors:
-    """Customers at moments, with their recent interactions newest first.
-
-    Per row, shape (rows,): ``at`` in epoch seconds, ``last_event_at`` (NaN: none), decayed ``sums`` as of ``at`` and
-    ``device`` (index in :data:`DEVICES`, NaN if unknown). Per row and interaction, shape (rows, k), padded at the end:
-    ``items``, ``categories``, ``departments``, ``brands`` (codes, :data:`UNKNOWN` for padding and for what the
-    catalogue does not know), ``actions`` (0 for padding), ``hours`` ago and ``log_prices`` (NaN likewise).
-    """
-
-    at: Floats
-    last_event_at: Floats
-    sums: dict[str, Floats]
-    device: Floats
-    items: Codes
-    actions: Codes
-    hours: Floats
-    categories: Codes
-    departments: Codes
-    brands: Codes
-    log_prices: Floats
-
-    @classmethod
-    def from_columns(
-        cls,
-        columns: Mapping[str, Any],
-        at: Floats,
-        shelf: Shelf,
-        device: Floats | None = None,
-        context: Sequence[str] = (),
-    ) -> Visitors:
-        """From stored customer columns, each of length (rows,).
-
-        Args:
-            columns: as the feature store returns them; missing values mean a customer without history.
-            at: the moments, epoch seconds.
-            shelf: the catalogue that gives products their codes, categories and prices.
-            device: index in :data:`DEVICES` per row.
-            context: products that each visitor is looking at now, put before his sequence as if just viewed.
-        """
-        numeric = {name: np.array(columns[name], dtype=float) for name in ("last_event_at", *_CUSTOMER_SUMS)}
-        items, actions, hours = _sequences(columns, at, shelf, context)
-        known = items != UNKNOWN
-        attributes = shelf.items
-        lookup = np.where(known, items, 0)
-
-        def of_items(values: NDArray[Any], missing: float) -> NDArray[Any]:
-            return np.where(known, values[lookup], missing) if len(values) else np.full(items.shape, missing)
-
-        return cls(
-            at=np.asarray(at, dtype=float),
-            last_event_at=numeric["last_event_at"],
-            sums=current_sums(Entity.CUSTOMER, numeric, at),
-            device=np.full(len(at), np.nan) if device is None else device,
-            items=items,
-            actions=actions,
-            hours=hours,
-            categories=of_items(attributes.category, UNKNOWN),
-            departments=of_items(attributes.department, UNKNOWN),
-            brands=of_items(attributes.brand, UNKNOWN),
-            log_prices=of_items(_log(attributes.price), np.nan),
-        )
-
-    def __len__(self) -> int:
-        return len(self.at)
-
-    @property
-    def interest(self) -> Floats:
-        """Weight of each interaction by kind and age, shape (rows, k); 0 for padding."""
-        return _WEIGHT_BY_CODE[self.actions] * np.exp2(-np.nan_to_num(self.hours) / INTEREST_HALF_LIFE_HOURS)
-
-    @property
-    def in_session(self) -> NDArray[np.bool_]:
-        """Whether an interaction belongs to the visit that ``at`` is part of, shape (rows, k): no pause in between."""
-        before = np.concatenate([np.zeros((len(self), 1)), self.hours[:, :-1]], axis=1)
-        pause = np.where(self.actions > 0, self.hours - before, np.inf)
-        return np.logical_and.accumulate(pause <= SESSION_GAP_HOURS, axis=1)
-
-    def take(self, rows: NDArray[np.integer] | slice) -> Visitors:
-        """The chosen rows."""
-        return self._map(lambda part: part[0][rows], [self])
-
-    @classmethod
-    def concatenate(cls, parts: Sequence[Visitors]) -> Visitors:
-        """The rows of all parts, one after the other."""
-        return cls._map(np.concatenate, parts)
-
-    @classmethod
-    def _map(cls, combine: Callable[[list[NDArray[Any]]], NDArray[Any]], parts: Sequence[Visitors]) -> Visitors:
-        sums = {name: combine([part.sums[name] for part in parts]) for name in _CUSTOMER_SUMS}
-        names = [name for name in cls.__dataclass_fields__ if name != "sums"]
-        return cls(sums=sums, **{name: combine([getattr(part, name) for part in parts]) for name in names})
-
-
-def _sequences(
-    columns: Mapping[str, Any], at: Floats, shelf: Shelf, context: Sequence[str]
-) -> tuple[Codes, Codes, Floats]:
-    parts = [columns[f"{RECENT.name}_{suffix}"] for suffix in ("items", "actions", "times")]
-    now = shelf.encode(context)
-    shape = (len(at), len(now) + RECENT.k)
-    items = np.full(shape, UNKNOWN, dtype=np.int32)
-    actions = np.zeros(shape, dtype=np.int32)
-    hours = np.full(shape, np.nan)
-    items[:, : len(now)], actions[:, : len(now)], hours[:, : len(now)] = now, Action.VIEWED, 0.0
-    for row, values in enumerate(zip(*parts, strict=True)):
-        recent = Recent.from_columns(dict(zip(_RECENT_COLUMNS, values, strict=True)))
-        place = slice(len(now), len(now) + len(recent))
-        items[row, place] = shelf.encode(recent.items)
-        actions[row, place] = recent.actions
-        hours[row, place] = np.maximum(at[row] - recent.times, 0.0) / 3600
-    return items, actions, hours
-
-
-_RECENT_COLUMNS = tuple(f"{RECENT.name}_{suffix}" for suffix in ("items", "actions", "times"))
 
 
 @dataclass(frozen=True)
@@ -248,7 +114,7 @@ def _closeness(codes: Codes, owner: NDArray[np.integer], embeddings: Embeddings)
 
     def product(left: NDArray[np.float32], right: NDArray[np.float32]) -> Floats:
         values = np.einsum("nf,nf->n", left, right[owner])
-        known = left.any(axis=1) & right.any(axis=1)[owner]
+        known = np.any(left, axis=1) & np.any(right, axis=1)[owner]
         return np.where(known, values, np.nan)
 
     return {
@@ -276,7 +142,7 @@ def _affinities(visitors: Visitors, candidates: Items, owner: NDArray[np.integer
         "category_affinity": share(visitors.categories, candidates.category),
         "department_affinity": share(visitors.departments, candidates.department),
         "brand_affinity": share(visitors.brands, candidates.brand),
-        "price_distance": _log(candidates.price) - usual[owner],
+        "price_distance": log_prices(candidates.price) - usual[owner],
     }
 
 
@@ -301,7 +167,7 @@ def _visitor_state(visitors: Visitors, owner: NDArray[np.integer]) -> dict[str, 
     newest = np.where(visitors.actions[:, 0] > 0, visitors.hours[:, 0], np.nan)
     hours_of_week = visitors.at / 3600 % (24 * 7)  # UTC; day 0 is the epoch's Thursday
     columns = {
-        **{f"customer_{name}": np.log1p(visitors.sums[name]) for name in _CUSTOMER_SUMS},
+        **{f"customer_{name}": np.log1p(visitors.sums[name]) for name in CUSTOMER_SUMS},
         "sequence_length": (visitors.actions > 0).sum(axis=1),
         "session_length": visitors.in_session.sum(axis=1),
         "hours_since_last": np.log1p(newest),
@@ -315,11 +181,7 @@ def _visitor_state(visitors: Visitors, owner: NDArray[np.integer]) -> dict[str, 
 def _item_state(candidates: Items) -> dict[str, Floats]:
     return {
         **candidates.rates,
-        "log_price": _log(candidates.price),
+        "log_price": log_prices(candidates.price),
         "impressions_7d": np.log1p(candidates.sums["impressions_7d"]),
         "orders_30d": np.log1p(candidates.sums["orders_30d"]),
     }
-
-
-def _log(prices: Floats) -> Floats:
-    return np.log(np.where(prices > 0, prices, np.nan))

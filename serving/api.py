@@ -33,7 +33,9 @@ _RESPONSES: dict[int | str, dict[str, Any]] = {
     415: {"model": ErrorAnswer, "description": "the body is not declared as application/json"},
     422: {"model": ErrorAnswer, "description": "a field is missing, unknown or out of range"},
 }
-_UNKNOWN_PRODUCT = {404: {"model": ErrorAnswer, "description": "the product is not in the catalogue"}}
+_UNKNOWN_PRODUCT: dict[int | str, dict[str, Any]] = {
+    404: {"model": ErrorAnswer, "description": "the product is not in the catalogue"}
+}
 
 
 def create_app(runtime: Runtime) -> FastAPI:
@@ -65,7 +67,7 @@ def create_app(runtime: Runtime) -> FastAPI:
         begun = time.perf_counter()
         return _answer("trending", "", runtime.engine.trending(k, category), begun)
 
-    with_unknown = {**_RESPONSES, **_UNKNOWN_PRODUCT}
+    with_unknown: dict[int | str, dict[str, Any]] = {**_RESPONSES, **_UNKNOWN_PRODUCT}
 
     @app.post("/similar", responses=with_unknown, response_model=None, summary="products that go with a product")
     async def similar_post(body: SimilarRequest) -> Response:

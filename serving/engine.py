@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from feature_repo.aggregates import RECENT, Action, Entity, decayed_sums
-from feature_repo.ranking import DEVICES, Visitors
 from feature_repo.shelf import UNKNOWN, Codes, Shelf
+from feature_repo.visitors import DEVICES, Visitors
 from serving.customers import CustomerFeatures
 from serving.reasons import Reasons
 from serving.requests import Filters, RecommendRequest, Scenario

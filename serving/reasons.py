@@ -7,8 +7,8 @@ from typing import ClassVar
 import numpy as np
 
 from feature_repo.aggregates import Action
-from feature_repo.ranking import Visitors
 from feature_repo.shelf import UNKNOWN, Shelf
+from feature_repo.visitors import Visitors
 from training.candidates import Source
 
 

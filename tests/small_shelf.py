@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from feature_repo.aggregates import RECENT, Action, Entity, decayed_sums
-from feature_repo.ranking import Visitors
 from feature_repo.shelf import UNKNOWN, Shelf
+from feature_repo.visitors import Visitors
 from training.covisits import NEIGHBOURS, Covisits
 from training.factors import ItemFactors
 from training.space import ItemSpace

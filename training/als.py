@@ -7,8 +7,8 @@ from implicit.cpu.als import AlternatingLeastSquares
 from scipy.sparse import csr_matrix
 from threadpoolctl import threadpool_limits
 
-from feature_repo.ranking import ACTION_WEIGHTS
 from feature_repo.settings import TrainingSettings
+from feature_repo.visitors import ACTION_WEIGHTS
 from training.events import Interactions
 from training.factors import ItemFactors
 

@@ -7,8 +7,9 @@ from enum import IntEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from feature_repo.ranking import Embeddings, Visitors
+from feature_repo.ranking import Embeddings
 from feature_repo.shelf import UNKNOWN, Codes, Shelf
+from feature_repo.visitors import Visitors
 from training.space import PlacedSpace
 
 Mask = NDArray[np.bool_]

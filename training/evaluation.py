@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from feature_repo.ranking import ACTION_WEIGHTS
 from feature_repo.reading import Floats
 from feature_repo.shelf import Codes
+from feature_repo.visitors import ACTION_WEIGHTS
 from training.events import Interactions
 
 POPULARITY_SECONDS = 7 * 86_400.0
@@ -88,4 +88,4 @@ class Popularity:
         return np.argsort(-counts, kind="stable").astype(np.int32)
 
     def _keys(self, items: Codes, times: Floats | float) -> Floats:
-        return items * self._span + (times - self._origin)
+        return np.asarray(items * self._span + (times - self._origin), dtype=np.float64)

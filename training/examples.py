@@ -7,10 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from feature_repo.ranking import FEATURES, NEUTRAL_POSITION, Visitors, features
+from feature_repo.ranking import FEATURES, NEUTRAL_POSITION, features
 from feature_repo.reading import Floats
 from feature_repo.settings import TrainingSettings
 from feature_repo.shelf import Items, Shelf
+from feature_repo.visitors import Visitors
 from training.history import History
 from training.impressions import Impressions
 from training.space import PlacedSpace

@@ -13,8 +13,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from feature_repo.ranking import Visitors
 from feature_repo.shelf import UNKNOWN, Codes, Shelf
+from feature_repo.visitors import Visitors
 
 Vectors = NDArray[np.float32]
 
@@ -60,7 +60,7 @@ class PlacedFactors:
     @cached_property
     def known(self) -> NDArray[np.bool_]:
         """Which rows of the shelf have factors."""
-        return self.directions.any(axis=1)
+        return np.asarray(self.directions.any(axis=1))
 
     def fold_in(self, items: Codes, weights: NDArray[np.float64]) -> Vectors:
         """Visitor vectors, shape (visitors, factors), from interactions of shape (visitors, k).
@@ -79,7 +79,7 @@ class PlacedFactors:
         """Direction of each visitor's latest product with factors, shape (visitors, factors); else zeros."""
         has_factors = self._has_factors(visitors.items)
         first = np.take_along_axis(visitors.items, has_factors.argmax(axis=1)[:, None], axis=1)[:, 0]
-        return self.directions[first] * has_factors.any(axis=1)[:, None]
+        return self.directions[first] * np.any(has_factors, axis=1)[:, None]
 
     def session(self, visitors: Visitors) -> Vectors:
         """Mean direction of the products of each visitor's present visit, shape (visitors, factors); else zeros."""

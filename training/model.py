@@ -18,9 +18,10 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 
 from feature_repo.aggregates import definition_hash
 from feature_repo.errors import DefinitionError
-from feature_repo.ranking import FEATURES, Visitors, features
+from feature_repo.ranking import FEATURES, features
 from feature_repo.reading import Floats
 from feature_repo.shelf import UNKNOWN, Codes, Shelf
+from feature_repo.visitors import Visitors
 from training.candidates import Mask, Source, best, own_products, propose
 from training.covisits import Covisits
 from training.factors import ItemFactors

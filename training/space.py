@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from feature_repo.ranking import Embeddings, Visitors
+from feature_repo.ranking import Embeddings
 from feature_repo.shelf import Shelf
+from feature_repo.visitors import Visitors
 from training.covisits import Covisits
 from training.factors import ItemFactors, PlacedFactors
 

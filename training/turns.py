@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from feature_repo.aggregates import Action
-from feature_repo.ranking import NEUTRAL_POSITION, Visitors
+from feature_repo.ranking import NEUTRAL_POSITION
 from feature_repo.settings import TrainingSettings
 from feature_repo.shelf import UNKNOWN, Codes, Items, Shelf
+from feature_repo.visitors import Visitors
 from training.candidates import propose
 from training.events import Interactions
 from training.examples import Examples, Shelves

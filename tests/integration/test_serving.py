@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -301,6 +302,16 @@ def test_a_newer_model_is_picked_up_while_running(shop: ShopStack, shopper: Shop
     done = shop.run("training", "run")
     assert done.returncode == 0, done.stdout
     until(lambda: shopper.ask(user_id="c1")["model_version"] not in (None, before), seconds=10)
+
+
+def test_a_bento_can_be_built(shop: ShopStack, shopper: Shopper) -> None:
+    home = shop.stack.home / "bentoml"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("BENTOML_HOME", str(home))
+        built = shop.run("bentoml", "build", "--output", "tag")
+    assert built.returncode == 0, built.stdout
+    tag = built.stdout.rpartition("__tag__:")[2].split()[0]
+    assert (home / "bentos" / Path(*tag.split(":")) / "src" / "serving" / "service.py").is_file()
 
 
 def redis_pid(shop: ShopStack) -> int:

@@ -17,9 +17,10 @@ from own_stack import OwnStack
 from shop_stack import ShopStack, shop_stack
 
 from feature_repo.aggregates import ACTION_OF_EVENT
-from feature_repo.ranking import FEATURES, Visitors
+from feature_repo.ranking import FEATURES
 from feature_repo.settings import PROJECT_ROOT
 from feature_repo.shelf import Vocabularies
+from feature_repo.visitors import Visitors
 
 
 @pytest.fixture(scope="module")

@@ -7,8 +7,9 @@ import pytest
 from small_shelf import NOW, shelf, space, visitors
 
 from feature_repo.aggregates import Action
-from feature_repo.ranking import FEATURES, INTEREST_HALF_LIFE_HOURS, Visitors, features
+from feature_repo.ranking import FEATURES, features
 from feature_repo.shelf import UNKNOWN
+from feature_repo.visitors import INTEREST_HALF_LIFE_HOURS, Visitors
 
 CUP, PAN, RAKE, BALL = range(4)
 

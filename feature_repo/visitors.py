@@ -1,0 +1,152 @@
+"""Customers at moments, with what they did last: one half of what the ranker looks at (the other: :mod:`shelf`)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from feature_repo.aggregates import RECENT, Action, Entity, decayed_sums
+from feature_repo.reading import Floats, Recent, current_sums
+from feature_repo.shelf import UNKNOWN, Codes, Shelf
+
+# How much an interaction says of a customer's interest, and for how long.
+ACTION_WEIGHTS = {
+    Action.CLICKED: 1.0,
+    Action.VIEWED: 1.0,
+    Action.ADDED: 3.0,
+    Action.REMOVED: 0.0,
+    Action.ORDERED: 5.0,
+    Action.WISHLISTED: 3.0,
+}
+INTEREST_HALF_LIFE_HOURS = 7 * 24.0
+SESSION_GAP_HOURS = 0.5
+DEVICES = ("desktop", "mobile", "tablet")
+
+_WEIGHT_BY_CODE = np.zeros(max(Action) + 1)
+for _action, _weight in ACTION_WEIGHTS.items():
+    _WEIGHT_BY_CODE[_action] = _weight
+
+CUSTOMER_SUMS = tuple(aggregate.name for aggregate in decayed_sums(Entity.CUSTOMER))
+
+
+@dataclass(frozen=True)
+class Visitors:
+    """Customers at moments, with their recent interactions newest first.
+
+    Per row, shape (rows,): ``at`` in epoch seconds, decayed ``sums`` as of ``at`` and ``device`` (index in
+    :data:`DEVICES`, NaN if unknown). Per row and interaction, shape (rows, k), padded at the end:
+    ``items``, ``categories``, ``departments``, ``brands`` (codes, :data:`UNKNOWN` for padding and for what the
+    catalogue does not know), ``actions`` (0 for padding), ``hours`` ago and ``log_prices`` (NaN likewise).
+    """
+
+    at: Floats
+    sums: dict[str, Floats]
+    device: Floats
+    items: Codes
+    actions: Codes
+    hours: Floats
+    categories: Codes
+    departments: Codes
+    brands: Codes
+    log_prices: Floats
+
+    @classmethod
+    def from_columns(
+        cls,
+        columns: Mapping[str, Any],
+        at: Floats,
+        shelf: Shelf,
+        device: Floats | None = None,
+        context: Sequence[str] = (),
+    ) -> Visitors:
+        """From stored customer columns, each of length (rows,).
+
+        Args:
+            columns: as the feature store returns them; missing values mean a customer without history.
+            at: the moments, epoch seconds.
+            shelf: the catalogue that gives products their codes, categories and prices.
+            device: index in :data:`DEVICES` per row.
+            context: products that each visitor is looking at now, put before his sequence as if just viewed.
+        """
+        numeric = {name: np.array(columns[name], dtype=float) for name in ("last_event_at", *CUSTOMER_SUMS)}
+        items, actions, hours = _sequences(columns, at, shelf, context)
+        known = items != UNKNOWN
+        attributes = shelf.items
+        lookup = np.where(known, items, 0)
+
+        def of_items(values: NDArray[Any], missing: float) -> NDArray[Any]:
+            return np.where(known, values[lookup], missing) if len(values) else np.full(items.shape, missing)
+
+        return cls(
+            at=np.asarray(at, dtype=float),
+            sums=current_sums(Entity.CUSTOMER, numeric, at),
+            device=np.full(len(at), np.nan) if device is None else device,
+            items=items,
+            actions=actions,
+            hours=hours,
+            categories=of_items(attributes.category, UNKNOWN),
+            departments=of_items(attributes.department, UNKNOWN),
+            brands=of_items(attributes.brand, UNKNOWN),
+            log_prices=of_items(log_prices(attributes.price), np.nan),
+        )
+
+    def __len__(self) -> int:
+        return len(self.at)
+
+    @property
+    def interest(self) -> Floats:
+        """Weight of each interaction by kind and age, shape (rows, k); 0 for padding."""
+        return _WEIGHT_BY_CODE[self.actions] * np.exp2(-np.nan_to_num(self.hours) / INTEREST_HALF_LIFE_HOURS)
+
+    @property
+    def in_session(self) -> NDArray[np.bool_]:
+        """Whether an interaction belongs to the visit that ``at`` is part of, shape (rows, k): no pause in between."""
+        before = np.concatenate([np.zeros((len(self), 1)), self.hours[:, :-1]], axis=1)
+        pause = np.where(self.actions > 0, self.hours - before, np.inf)
+        return np.logical_and.accumulate(pause <= SESSION_GAP_HOURS, axis=1)
+
+    def take(self, rows: NDArray[np.integer] | slice) -> Visitors:
+        """The chosen rows."""
+        return self._map(lambda part: part[0][rows], [self])
+
+    @classmethod
+    def concatenate(cls, parts: Sequence[Visitors]) -> Visitors:
+        """The rows of all parts, one after the other."""
+        return cls._map(np.concatenate, parts)
+
+    @classmethod
+    def _map(cls, combine: Callable[[list[NDArray[Any]]], NDArray[Any]], parts: Sequence[Visitors]) -> Visitors:
+        sums = {name: combine([part.sums[name] for part in parts]) for name in CUSTOMER_SUMS}
+        names = [name for name in cls.__dataclass_fields__ if name != "sums"]
+        return cls(sums=sums, **{name: combine([getattr(part, name) for part in parts]) for name in names})
+
+
+def _sequences(
+    columns: Mapping[str, Any], at: Floats, shelf: Shelf, context: Sequence[str]
+) -> tuple[Codes, Codes, Floats]:
+    parts = [columns[f"{RECENT.name}_{suffix}"] for suffix in ("items", "actions", "times")]
+    now = shelf.encode(context)
+    shape = (len(at), len(now) + RECENT.k)
+    items = np.full(shape, UNKNOWN, dtype=np.int32)
+    actions = np.zeros(shape, dtype=np.int32)
+    hours = np.full(shape, np.nan)
+    items[:, : len(now)], actions[:, : len(now)], hours[:, : len(now)] = now, Action.VIEWED, 0.0
+    for row, values in enumerate(zip(*parts, strict=True)):
+        recent = Recent.from_columns(dict(zip(_RECENT_COLUMNS, values, strict=True)))
+        place = slice(len(now), len(now) + len(recent))
+        items[row, place] = shelf.encode(recent.items)
+        actions[row, place] = recent.actions
+        hours[row, place] = np.maximum(at[row] - recent.times, 0.0) / 3600
+    return items, actions, hours
+
+
+_RECENT_COLUMNS = tuple(f"{RECENT.name}_{suffix}" for suffix in ("items", "actions", "times"))
+
+
+def log_prices(prices: Floats) -> Floats:
+    """Natural logarithms; NaN for a price that is unknown or zero."""
+    return np.log(np.where(prices > 0, prices, np.nan))
