@@ -103,7 +103,11 @@ class StreamSettings(Section):
     archive_interval: str = Field("30 seconds", description="refresh interval of the event archive")
     max_events_per_batch: int = Field(50_000, description="most events that one micro-batch takes from Kafka")
     duplicate_horizon: str = Field(
-        "6 hours", description="a message id seen again within this time of arrival counts as a duplicate"
+        "6 hours",
+        description="a message id seen again within this time of its first arrival is known as a duplicate for certain",
+    )
+    renew_after_hours: float = Field(
+        24.0, description="after this time the stream forgets ids beyond the horizon, which takes it some seconds"
     )
     future_tolerance_seconds: int = Field(
         300, description="an event dated further than this after its arrival is quarantined"

@@ -22,12 +22,14 @@ class Table:
         schema: Arrow schema of its columns.
         description: one line for people.
         partition_by: columns that the files are split by.
+        log_retention: how long old entries of Delta's log are kept, as a Spark interval; empty: Delta's default, 30 days.
     """
 
     name: str
     schema: pa.Schema
     description: str
     partition_by: tuple[str, ...] = ()
+    log_retention: str = ""
 
     @property
     def path(self) -> Path:
@@ -52,6 +54,7 @@ class Table:
                 name=self.name,
                 description=self.description,
                 partition_by=list(self.partition_by) or None,
+                configuration={"delta.logRetentionDuration": self.log_retention} if self.log_retention else None,
             )
 
 
@@ -154,16 +157,21 @@ LEDGER = Table(
     "what became of the events of each batch: accepted = processed + quarantined + duplicates",
 )
 
+# Each micro-batch adds an entry to the log: a folder of millions of files would slow down every reader.
+_ACTIVITY_LOG = "interval 2 hours"
+
 CUSTOMER_ACTIVITY = Table(
     "customer_activity",
     _activity_schema(Entity.CUSTOMER),
     "what each customer did, as of each moment it changed",
+    log_retention=_ACTIVITY_LOG,
 )
 
 ITEM_ACTIVITY = Table(
     "item_activity",
     _activity_schema(Entity.ITEM),
     "what happened to each item, as of each moment it changed",
+    log_retention=_ACTIVITY_LOG,
 )
 
 CATALOG = Table(

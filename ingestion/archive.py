@@ -1,29 +1,27 @@
 """Putting checked events where they belong: the events table, the quarantine, the catalogue and the ledger.
 
-The archive query and the backfill both end here, so that an event is treated alike whichever way it came.
+The archive query and the backfill both end here, so that an event is treated alike whichever way it came. It works on Arrow
+tables in this process: for batches of some thousand events, Spark's planning and Delta log replay take many times longer.
 """
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from pyspark.sql import functions as F
 
-from feature_repo.tables import EVENTS, LEDGER, PRODUCT, Table
+from feature_repo.tables import EVENTS, LEDGER, PRODUCT
 from ingestion import catalog_store, offsets
 from ingestion.appending import append_once
+from ingestion.enrichment import enriched
 from ingestion.quarantine import quarantine
 
 if TYPE_CHECKING:
-    from pyspark.sql import Column, DataFrame, SparkSession
-
-log = logging.getLogger(__name__)
-_PLACE = ("source", "partition", "offset")
-_FILLED_FROM_CATALOG = ("name", "category", "brand", "price")
+    from pyspark.sql import DataFrame
 
 
 @dataclass(frozen=True)
@@ -45,93 +43,39 @@ class Outcome:
     duplicates: int
 
 
+def archivable(parsed: DataFrame) -> DataFrame:
+    """What :func:`archive` wants of the rows of :func:`ingestion.parsing.parse`: refused events keep their payload."""
+    kept = F.transform("products", lambda p: F.struct(*(p[field.name].alias(field.name) for field in PRODUCT)))
+    names = [name for name in EVENTS.schema.names if name not in ("products", "dt")]
+    return parsed.select(
+        "good", F.when(~F.col("good"), F.col("value")).alias("payload"), kept.alias("products"), *names
+    )
+
+
 def archive(
-    spark: SparkSession,
-    unique: DataFrame,
-    accounts: Accounts,
-    app_id: str,
-    version: int,
-    covered: offsets.Offsets | None = None,
+    unique: pa.Table, accounts: Accounts, app_id: str, version: int, covered: offsets.Offsets | None = None
 ) -> Outcome:
     """Write one batch; doing it again with the same ``app_id`` and ``version`` changes nothing.
 
     Args:
-        spark: the session.
-        unique: rows of :func:`ingestion.parsing.parse` without duplicates.
+        unique: rows of :func:`archivable` without duplicates.
         accounts: how many events the batch started from.
         app_id: Delta application id of the writer.
         version: the batch's number within ``app_id``.
         covered: how far in Kafka the batch reaches, recorded with the events.
     """
-    unique = unique.persist()
-    try:
-        counts = unique.agg(
-            F.count_if("good").alias("good"),
-            F.count_if(~F.col("good")).alias("bad"),
-            F.count_if(F.col("good") & _incomplete()).alias("incomplete"),
-        ).first()
-        assert counts is not None
-        good = unique.where("good")
-        kept = F.transform("products", lambda p: F.struct(*(p[field.name].alias(field.name) for field in PRODUCT)))
-        events = good.withColumn("products", kept)
-        if counts.incomplete:
-            events = _enriched(spark, events)
-        _append(events.withColumn("dt", F.to_date("timestamp")), EVENTS, app_id, version, covered)
-        if counts.bad:
-            quarantine(unique.where("not good"), app_id, version)
-        catalog_store.learn(good)
-    finally:
-        unique.unpersist()
-    duplicates = accounts.accepted - counts.good - counts.bad
-    outcome = Outcome(accounts.accepted, counts.good, counts.bad, duplicates)
+    good, refused = unique.filter(unique["good"]), unique.filter(pc.invert(unique["good"]))
+    days = good["timestamp"].cast(pa.date32())
+    columns = [days if name == "dt" else good[name] for name in EVENTS.schema.names]
+    events = pa.table(columns, names=EVENTS.schema.names).cast(EVENTS.schema)
+    append_once(EVENTS, enriched(events), app_id, version, covered)
+    if refused.num_rows:
+        quarantine(refused, app_id, version)
+    catalog_store.learn(events)
+    duplicates = accounts.accepted - good.num_rows - refused.num_rows
+    outcome = Outcome(accounts.accepted, good.num_rows, refused.num_rows, duplicates)
     _record(accounts, outcome, app_id, version)
     return outcome
-
-
-def _append(rows: DataFrame, table: Table, app_id: str, version: int, covered: offsets.Offsets | None = None) -> None:
-    columns = [F.col(field.name).cast(_spark_type(field.type)) for field in table.schema]
-    writer = rows.select(*columns).write.format("delta").mode("append")
-    writer = writer.option("txnAppId", f"{app_id}:{table.name}").option("txnVersion", version)
-    if covered:
-        writer = writer.option("userMetadata", offsets.to_json(covered))
-    writer.save(table.uri)
-
-
-def _spark_type(arrow: pa.DataType) -> str:
-    """The Spark SQL name of an Arrow type of the tables."""
-    from pyspark.sql.pandas.types import from_arrow_type
-
-    return from_arrow_type(arrow).simpleString()
-
-
-def _incomplete() -> Column:
-    """Whether the tracker left out something of a product that a catalogue would know."""
-    missing = F.exists("products", lambda p: p["name"].isNull() | p["category"].isNull() | p["price"].isNull())
-    return F.coalesce(missing, F.lit(False))
-
-
-def _enriched(spark: SparkSession, events: DataFrame) -> DataFrame:
-    """Fill in what the tracker left out of each product from the catalogue."""
-    catalog = catalog_store.current_rows()
-    if catalog.num_rows == 0:
-        return events
-    known = spark.createDataFrame(catalog.select(["product_id", *_FILLED_FROM_CATALOG]).to_pandas())
-    known = known.select("product_id", *(F.col(name).alias(f"known_{name}") for name in _FILLED_FROM_CATALOG))
-    # As text, because a null (events from files have no partition) equals nothing in a join.
-    events = events.withColumn("place", F.concat_ws(":", *_PLACE))
-    lines = events.where(_incomplete()).select("place", F.posexplode("products").alias("line", "p"))
-    lines = lines.withColumn("product_id", F.col("p.product_id")).join(F.broadcast(known), "product_id", "left")
-    fields = [
-        F.coalesce(f"p.{field.name}", f"known_{field.name}").alias(field.name)
-        if field.name in _FILLED_FROM_CATALOG
-        else F.col(f"p.{field.name}").alias(field.name)
-        for field in PRODUCT
-    ]
-    by_event = lines.select("place", "line", F.struct(*fields).alias("p")).groupBy("place")
-    filled = by_event.agg(F.array_sort(F.collect_list(F.struct("line", "p"))).alias("lines"))
-    completed = events.where(_incomplete()).drop("products").join(filled, "place")
-    completed = completed.withColumn("products", F.col("lines.p")).drop("lines")
-    return events.where(~_incomplete()).unionByName(completed)
 
 
 def _record(accounts: Accounts, outcome: Outcome, app_id: str, version: int) -> None:
@@ -144,4 +88,4 @@ def _record(accounts: Accounts, outcome: Outcome, app_id: str, version: int) -> 
         "quarantined": outcome.quarantined,
         "duplicates": outcome.duplicates,
     }
-    append_once(LEDGER, pa.Table.from_pylist([row], schema=LEDGER.schema), f"{app_id}:ledger", version)
+    append_once(LEDGER, pa.Table.from_pylist([row], schema=LEDGER.schema), app_id, version)

@@ -1,14 +1,16 @@
 """The archive query: every accepted event into the offline store once, or into quarantine with its reason.
 
-It reads the same topic as the feature query but at its own, slower pace, so that large files and the catalogue join do not
+It reads the same topic as the feature query but at its own, slower pace, so that large files and the catalogue do not
 delay features. It keeps the ledger: for each batch, accepted = processed + quarantined + duplicates.
 """
 
 from __future__ import annotations
 
 import json
-import logging
+import shutil
+import time
 import uuid
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,15 +19,14 @@ from pyspark.sql import functions as F
 from feature_repo.settings import get_settings
 from feature_repo.tables import EVENTS
 from ingestion import offsets
-from ingestion.archive import Accounts, archive
+from ingestion.archive import Accounts, archivable, archive
 from ingestion.parsing import parse
+from ingestion.recent_ids import recent_ids
 from ingestion.sources import event_stream
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
     from pyspark.sql.streaming import StreamingQuery
-
-log = logging.getLogger(__name__)
 
 
 class ArchiveQuery:
@@ -33,49 +34,97 @@ class ArchiveQuery:
 
     def __init__(self, spark: SparkSession) -> None:
         self._spark = spark
-        self._folder = get_settings().checkpoints / "archive"
-        self._start, self._app_id = _resume(self._folder)
+        self._resumed = _resume(spark)
+        self._query: StreamingQuery | None = None
 
     @property
     def _checkpoint(self) -> Path:
-        return self._folder / "query"
+        return _folder() / "query"
+
+    @property
+    def outlived(self) -> bool:
+        """Whether it has remembered ids for long enough and is between two batches."""
+        old = time.time() - self._resumed.created > get_settings().stream.renew_after_hours * 3600
+        return old and self._query is not None and not self._query.status["isTriggerActive"]
 
     def start(self) -> StreamingQuery:
         """Start it; it goes on from its checkpoint, or where the events table ends."""
         settings = get_settings()
-        parsed = parse(event_stream(self._spark, self._start), settings.stream.future_tolerance_seconds)
+        parsed = parse(event_stream(self._spark, self._resumed.start), settings.stream.future_tolerance_seconds)
         # A refused event has no trustworthy id; its place in Kafka is unique.
         place = F.concat_ws(":", "source", "partition", "offset")
         parsed = parsed.withColumn("dedup_key", F.when(F.col("good"), F.col("dedup_key")).otherwise(place))
-        unique = parsed.withWatermark("received_at", settings.stream.duplicate_horizon)
-        unique = unique.dropDuplicatesWithinWatermark(["dedup_key"])
-        return (
-            unique.writeStream.queryName("archive")
+        known = self._spark.readStream.schema("dedup_key string").parquet(str(_seed_ids()))
+        unique = parsed.unionByName(known, allowMissingColumns=True).dropDuplicates(["dedup_key"])
+        self._query = (
+            archivable(unique.where("source is not null"))
+            .writeStream.queryName("archive")
             .outputMode("append")
             .option("checkpointLocation", str(self._checkpoint))
             .trigger(processingTime=settings.stream.archive_interval)
             .foreachBatch(self._write)
             .start()
         )
+        return self._query
+
+    def discard(self) -> None:
+        """Forget the checkpoint, so that the next start makes a new one; it must not run.
+
+        One whose last batch has not been finished is kept, because only it knows what was written of that batch.
+        """
+        begun, finished = (_latest(self._checkpoint / part) for part in ("offsets", "commits"))
+        if begun == finished:
+            _description().unlink(missing_ok=True)
 
     def _write(self, batch: DataFrame, batch_id: int) -> None:
-        before = offsets.of_batch(self._checkpoint, batch_id - 1) or self._start
+        before = offsets.of_batch(self._checkpoint, batch_id - 1) or self._resumed.start
         after = offsets.of_batch(self._checkpoint, batch_id) or before
         accepted = sum(after[partition] - before.get(partition, 0) for partition in after)
-        accounts = Accounts(get_settings().kafka.events_topic, f"{self._app_id}:{batch_id}", accepted)
-        archive(self._spark, batch, accounts, self._app_id, batch_id, covered=after)
+        accounts = Accounts(get_settings().kafka.events_topic, f"{self._resumed.app_id}:{batch_id}", accepted)
+        archive(batch.toArrow(), accounts, self._resumed.app_id, batch_id, covered=after)
 
 
-def _resume(folder: Path) -> tuple[offsets.Offsets, str]:
-    """Where a fresh checkpoint would start, and Delta's application id for the writes of this checkpoint."""
-    description = folder / "archive.json"
-    if description.is_file():
-        stored = json.loads(description.read_text())
-        return {int(key): value for key, value in stored["start"].items()}, stored["app_id"]
+@dataclass(frozen=True)
+class _Resumed:
+    """What is known of a checkpoint: where it started, its application id in Delta, when it was made (epoch seconds)."""
+
+    start: offsets.Offsets
+    app_id: str
+    created: float
+
+
+def _folder() -> Path:
+    return get_settings().checkpoints / "archive"
+
+
+def _description() -> Path:
+    return _folder() / "archive.json"
+
+
+def _seed_ids() -> Path:
+    return _folder() / "seed_ids"
+
+
+def _latest(log: Path) -> int:
+    """The last batch that a query's log holds; -1 if none."""
+    return max((int(entry.name) for entry in log.glob("[0-9]*") if entry.name.isdigit()), default=-1)
+
+
+def _resume(spark: SparkSession) -> _Resumed:
+    """The checkpoint on disk, or a new one that knows the recent ids and starts where the events table ends."""
+    if _description().is_file():
+        stored = json.loads(_description().read_text())
+        stored["start"] = {int(key): value for key, value in stored["start"].items()}
+        return _Resumed(**stored)
+    shutil.rmtree(_folder(), ignore_errors=True)
     first, following = offsets.in_kafka()
-    covered = next((place for _, place in offsets.covered_by(EVENTS)), {})
+    covered = offsets.newest(EVENTS) or {}
     start = {p: min(max(covered.get(p, first[p]), first[p]), following[p]) for p in first}
-    folder.mkdir(parents=True, exist_ok=True)
-    app_id = str(uuid.uuid4())
-    description.write_text(json.dumps({"start": start, "app_id": app_id}))
-    return start, app_id
+    _folder().mkdir(parents=True)
+    recent_ids(spark, start).coalesce(1).write.parquet(str(_seed_ids()))
+    resumed = _Resumed(start, str(uuid.uuid4()), time.time())
+    # Written last: a checkpoint without its description was interrupted and is made again.
+    temporary = _description().with_suffix(".tmp")
+    temporary.write_text(json.dumps(asdict(resumed)))
+    temporary.replace(_description())
+    return resumed

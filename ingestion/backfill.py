@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import tempfile
 import time
 import uuid
 from collections.abc import Iterator
@@ -20,7 +21,12 @@ if TYPE_CHECKING:
     from ingestion.archive import Outcome
     from ingestion.event_files import EventFiles
 
-_SPARK = {"spark.sql.shuffle.partitions": "16", "spark.sql.adaptive.enabled": "true"}
+_SPARK = {
+    "spark.sql.shuffle.partitions": "16",
+    "spark.sql.adaptive.enabled": "true",
+    "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
+}
+_EVENTS_PER_PART = 50_000
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -73,7 +79,7 @@ def run(args: argparse.Namespace) -> int:
             )
         with stream_paused():
             with _step("computing features over all stored events"):
-                covered = next((place for _, place in offsets.covered_by(EVENTS)), None)
+                covered = offsets.newest(EVENTS)
                 rows = history.recompute(spark, covered)
                 discard_generation()
             print(", ".join(f"{count:,} {entity.value} rows" for entity, count in rows.items()))
@@ -87,26 +93,56 @@ def run(args: argparse.Namespace) -> int:
 
 def load(spark: SparkSession, files: EventFiles, args: argparse.Namespace) -> Outcome:
     """Check, clean and store the events of ``files`` that are not stored yet."""
+    import pyarrow.parquet as pq
+    from rich.progress import track
+
+    from ingestion.archive import Accounts, Outcome, archive
+
+    batch = str(uuid.uuid4())
+    with tempfile.TemporaryDirectory(prefix="backfill-", dir=_folder()) as folder:
+        accepted = _prepare(spark, files, args, Path(folder) / "events")
+        parts = sorted(Path(folder).glob("events/*.parquet"))
+        processed = quarantined = 0
+        for number, part in enumerate(track(parts, "  storing", transient=True)):
+            rows = pq.read_table(part)
+            done = archive(rows, Accounts(str(args.path), f"{batch}:{number}", rows.num_rows), batch, number)
+            processed, quarantined = processed + done.processed, quarantined + done.quarantined
+    return Outcome(accepted, processed, quarantined, accepted - processed - quarantined)
+
+
+def _prepare(spark: SparkSession, files: EventFiles, args: argparse.Namespace, folder: Path) -> int:
+    """Check the events of ``files`` and leave those to be stored in ``folder``, by day and in parts of bounded size.
+
+    Returns:
+        How many events there were, the duplicates included.
+    """
     from pyspark import StorageLevel
     from pyspark.sql import Window
     from pyspark.sql import functions as F
 
-    from ingestion.archive import Accounts, archive
+    from ingestion.archive import archivable
     from ingestion.parsing import parse
+    from ingestion.recent_ids import stored_keys
 
     parsed = parse(_raw(spark, files), get_settings().stream.future_tolerance_seconds)
     # The rows are numbered as they are read: kept, so that a second pass sees the same numbers.
     parsed = _selected(parsed, args.since, args.until, args.shift).persist(StorageLevel.DISK_ONLY)
     accepted = parsed.count()
-    refused = parsed.where("not good")
     # Of two reports of an order, the one that says what it was worth is kept.
     best_first = Window.partitionBy("dedup_key").orderBy(F.desc_nulls_last("revenue"), "timestamp", "source", "offset")
     good = parsed.where("good").withColumn("rank", F.row_number().over(best_first))
-    good = good.where("rank = 1").drop("rank").join(_stored_keys(spark), "dedup_key", "left_anti")
-    batch = str(uuid.uuid4())
-    outcome = archive(spark, good.unionByName(refused), Accounts(str(args.path), batch, accepted), batch, 0)
+    good = good.where("rank = 1").drop("rank").join(stored_keys(spark), "dedup_key", "left_anti")
+    unique = archivable(good.unionByName(parsed.where("not good")))
+    writer = unique.repartition(F.to_date("timestamp")).write.option("maxRecordsPerFile", _EVENTS_PER_PART)
+    writer.parquet(str(folder))
     parsed.unpersist()
-    return outcome
+    return accepted
+
+
+def _folder() -> Path:
+    folder = get_settings().home / "spark"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 def _raw(spark: SparkSession, files: EventFiles) -> DataFrame:
@@ -144,18 +180,6 @@ def _selected(parsed: DataFrame, since: datetime | None, until: datetime | None,
 
 def _utc(moment: datetime) -> datetime:
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-
-
-def _stored_keys(spark: SparkSession) -> DataFrame:
-    """What makes the stored events unique, as :func:`ingestion.parsing.parse` has it."""
-    from pyspark.sql import functions as F
-
-    from feature_repo.contract import ORDERED
-    from feature_repo.tables import EVENTS
-
-    order_key = F.concat(F.lit("order:"), F.col("order_id"))
-    key = F.when(F.col("event") == ORDERED, order_key).otherwise(F.col("message_id"))
-    return spark.read.format("delta").load(EVENTS.uri).select(key.alias("dedup_key"))
 
 
 @contextmanager

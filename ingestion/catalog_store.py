@@ -12,14 +12,12 @@ from typing import TYPE_CHECKING
 import duckdb
 import pyarrow as pa
 from deltalake import DeltaTable, write_deltalake
-from pyspark.sql import functions as F
 
 from feature_repo.tables import CATALOG, CATALOG_INDEX
 from ingestion.online import open_applied_store, push_online
 
 if TYPE_CHECKING:
     from feast import FeatureStore
-    from pyspark.sql import DataFrame
 
 SHOP = "all"  # the one key of the catalogue index
 _COMPARED = ("name", "category", "brand", "price", "currency", "stock", "origin")
@@ -108,28 +106,28 @@ def publish_index(store: FeatureStore) -> None:
     push_online(store, CATALOG_INDEX, index)
 
 
-def learn(events: DataFrame) -> int:
-    """Add the products that events mention and the catalogue does not know; returns how many."""
-    seen = events.select("timestamp", "currency", F.explode("products").alias("p"))
-    newest = {
-        name: F.max_by(f"p.{name}", F.when(F.col(f"p.{name}").isNotNull(), F.col("timestamp"))) for name in _LEARNT
-    }
-    mentioned = seen.groupBy(F.col("p.product_id").alias("product_id")).agg(
-        F.min("timestamp").alias("event_timestamp"),
-        F.max("currency").alias("currency"),
-        *(value.alias(name) for name, value in newest.items()),
-    )
-    rows = mentioned.toArrow()
-    known = set(DeltaTable(CATALOG.uri).to_pyarrow_table(columns=["product_id"])["product_id"].to_pylist())
-    unknown = rows.filter(pa.array([product not in known for product in rows["product_id"].to_pylist()], pa.bool_()))
-    if unknown.num_rows == 0:
-        return 0
+def learn(events: pa.Table) -> int:
+    """Add the products that ``events``, rows of the events table, mention and the catalogue does not know.
+
+    Returns:
+        How many were added.
+    """
+    known = DeltaTable(CATALOG.uri).to_pyarrow_table(columns=["product_id"])
+    newest = ", ".join(f"arg_max(p.{name}, timestamp) FILTER (p.{name} IS NOT NULL) AS {name}" for name in _LEARNT)
     with duckdb.connect() as connection:
-        connection.register("unknown", unknown)
+        connection.execute("SET TimeZone = 'UTC'")
+        connection.register("events", events)
+        connection.register("known", known)
         incoming = connection.sql(
-            "SELECT *, NULL::BIGINT AS stock, epoch(event_timestamp) AS first_seen_at, 'events' AS origin FROM unknown"
+            f"""
+            SELECT p.product_id AS product_id, min(timestamp) AS event_timestamp, max(currency) AS currency, {newest},
+                NULL::BIGINT AS stock, epoch(min(timestamp)) AS first_seen_at, 'events' AS origin
+            FROM (SELECT timestamp, currency, unnest(products) AS p FROM events)
+            WHERE p.product_id NOT IN (SELECT product_id FROM known)
+            GROUP BY p.product_id
+            """
         ).to_arrow_table()
-    return upsert(incoming)
+    return upsert(incoming) if incoming.num_rows else 0
 
 
 _LEARNT = ("name", "category", "brand", "price")

@@ -88,16 +88,15 @@ class FeatureQuery:
 def _changes(spark: SparkSession, generation: Generation) -> DataFrame:
     """The changed keys of each micro-batch with their values as of their last event."""
     settings = get_settings()
-    columns = ("dedup_key", "received_at", "event", "customer_id", "timestamp", "products")
+    columns = ("dedup_key", "event", "customer_id", "timestamp", "products")
     parsed = parse(event_stream(spark, generation.start), settings.stream.future_tolerance_seconds)
     events = parsed.where(F.col("good") & contributes()).select(*columns)
     if generation.seeded:
-        ids = spark.readStream.schema("dedup_key string, received_at timestamp").parquet(str(generation.seed_ids))
+        ids = spark.readStream.schema("dedup_key string").parquet(str(generation.seed_ids))
         events = events.unionByName(ids, allowMissingColumns=True)
-    # Arrival time, not event time, bounds the memory for duplicates: an event may be hours late and is still counted.
-    unique = events.withWatermark("received_at", settings.stream.duplicate_horizon)
-    unique = unique.dropDuplicatesWithinWatermark(["dedup_key"])
-    rows = contributions(unique.drop("received_at"), generation.landmark)
+    # The memory for duplicates is not bounded by event time: an event may be hours late and is still counted.
+    unique = events.dropDuplicates(["dedup_key"]).where("event is not null")
+    rows = contributions(unique, generation.landmark)
     if generation.seeded:
         seeded = spark.readStream.schema(spark.read.parquet(str(generation.seed_sums)).schema)
         rows = rows.unionByName(seeded.parquet(str(generation.seed_sums)))

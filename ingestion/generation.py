@@ -22,9 +22,8 @@ from feature_repo.errors import DefinitionError
 from feature_repo.settings import get_settings
 from feature_repo.tables import ACTIVITY
 from ingestion import offsets
-from ingestion.contributions import contributes, from_feature_columns, seeds
-from ingestion.parsing import parse
-from ingestion.sources import events_between
+from ingestion.contributions import from_feature_columns, seeds
+from ingestion.recent_ids import recent_ids
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -43,6 +42,7 @@ class Generation:
         landmark: epoch seconds that forward-decay weights are relative to.
         start: where in Kafka it starts.
         seeded: whether there were values to start from.
+        created: epoch seconds.
     """
 
     app_id: str
@@ -50,6 +50,7 @@ class Generation:
     landmark: float
     start: offsets.Offsets
     seeded: bool
+    created: float
 
     @staticmethod
     def folder() -> Path:
@@ -66,6 +67,11 @@ class Generation:
     @property
     def seed_ids(self) -> Path:
         return self.folder() / "seed_ids"
+
+    @property
+    def outlived(self) -> bool:
+        """Whether it has remembered ids for long enough."""
+        return time.time() - self.created > get_settings().stream.renew_after_hours * 3600
 
     @property
     def last_safe_time(self) -> float:
@@ -120,10 +126,11 @@ def _create(spark: SparkSession, landmark: float | None) -> Generation:
     newest_ms = newest[0] if newest else None
     if landmark is None:
         landmark = newest_ms / 1000 if newest_ms else offsets.first_event_time(origin) or time.time()
-    generation = Generation(str(uuid.uuid4()), definition_hash(), landmark, origin, seeded=newest_ms is not None)
+    seeded = newest_ms is not None
+    generation = Generation(str(uuid.uuid4()), definition_hash(), landmark, origin, seeded, created=time.time())
     if generation.seeded:
         seeds(rows, landmark).coalesce(4).write.parquet(str(generation.seed_sums))
-        _recent_ids(spark, first, origin).coalesce(2).write.parquet(str(generation.seed_ids))
+        recent_ids(spark, origin).coalesce(1).write.parquet(str(generation.seed_ids))
     rows.unpersist()
     return generation
 
@@ -159,12 +166,3 @@ def _latest_rows(spark: SparkSession, versions: dict[Entity, int | None]) -> Dat
         latest = frame.groupBy(entity.key).agg(newest).select("row.*")
         frames.append(from_feature_columns(entity, latest))
     return frames[0].unionByName(frames[1]).persist()
-
-
-def _recent_ids(spark: SparkSession, first: offsets.Offsets, start: offsets.Offsets) -> DataFrame:
-    """Ids of the events just before ``start``, so that a late second delivery is still known as a duplicate."""
-    settings = get_settings()
-    raw = events_between(spark, first, start)
-    horizon = F.expr(f"current_timestamp() - interval {settings.stream.duplicate_horizon}")
-    recent = parse(raw.where(F.col("received_at") > horizon), settings.stream.future_tolerance_seconds)
-    return recent.where(F.col("good") & contributes()).select("dedup_key", "received_at")

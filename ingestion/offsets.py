@@ -101,6 +101,11 @@ def covered_by(table: Table) -> list[tuple[int, Offsets]]:
     return found
 
 
+def newest(table: Table) -> Offsets | None:
+    """How far in Kafka the table reaches, if one of its latest commits says so."""
+    return next((place for _, place in covered_by(table)), None)
+
+
 def _time_of(payload: bytes | None) -> float | None:
     try:
         event: Any = json.loads(payload or b"")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import orjson
 import pyarrow as pa
@@ -14,23 +14,20 @@ from ingestion.appending import append_once
 from ingestion.parsing import refusal
 from ingestion.producer import open_producer
 
-if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
 
-
-def quarantine(refused: DataFrame, app_id: str, version: int) -> None:
+def quarantine(refused: pa.Table, app_id: str, version: int) -> None:
     """Write refused events; the table holds each once, the topic at least once.
 
     Args:
-        refused: rows of :func:`ingestion.parsing.parse` that are not good.
+        refused: rows of :func:`ingestion.archive.archivable` that are not good.
         app_id: Delta application id of the writer.
         version: the batch's number within ``app_id``.
     """
     tolerance = get_settings().stream.future_tolerance_seconds
     rows = []
-    for row in refused.select("value", "source", "partition", "offset", "received_at").toLocalIterator():
+    for row in refused.select(["payload", "source", "partition", "offset", "received_at"]).to_pylist():
         received_at = row["received_at"].astimezone(UTC)
-        why = refusal(row["value"], received_at, tolerance)
+        why = refusal(row["payload"], received_at, tolerance)
         rows.append(
             {
                 "reason": why.reason.value,
@@ -39,11 +36,11 @@ def quarantine(refused: DataFrame, app_id: str, version: int) -> None:
                 "partition": row["partition"],
                 "offset": row["offset"],
                 "received_at": received_at,
-                "payload": row["value"],
+                "payload": row["payload"],
             }
         )
     _publish(rows)
-    append_once(QUARANTINE, pa.Table.from_pylist(rows, schema=QUARANTINE.schema), f"{app_id}:quarantine", version)
+    append_once(QUARANTINE, pa.Table.from_pylist(rows, schema=QUARANTINE.schema), app_id, version)
 
 
 def _publish(rows: list[dict[str, Any]]) -> None:

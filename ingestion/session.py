@@ -33,6 +33,10 @@ def open_spark(name: str, extra: dict[str, str] | None = None) -> SparkSession:
     os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
     logging.getLogger("py4j").setLevel(logging.WARNING)
     config = {
+        # Hadoop's own local file system starts a process (chmod, readlink) for each file that it creates or renames,
+        # which made up a third of a micro-batch.
+        "spark.hadoop.fs.file.impl": "com.globalmentor.apache.hadoop.fs.BareLocalFileSystem",
+        "spark.driver.extraClassPath": str(settings.jars / "spark" / "*"),
         "spark.jars": ",".join(str(jar) for jar in jars),
         "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
         "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",

@@ -24,15 +24,22 @@ _REPORT_SECONDS = 30.0
 
 # One Spark task slot per query and partition: on few cores the operating system shares them out better than a queue in
 # which a long archive task makes the next features wait.
-_SPARK = {
+SPARK = {
     "spark.scheduler.mode": "FAIR",
     "spark.sql.streaming.stateStore.providerClass": (
         "org.apache.spark.sql.execution.streaming.state.RocksDBStateStoreProvider"
     ),
     "spark.sql.streaming.stateStore.rocksdb.changelogCheckpointing.enabled": "true",
     "spark.sql.streaming.noDataMicroBatches.enabled": "false",
+    # The default one bypasses the local file system that the session sets.
+    "spark.sql.streaming.checkpointFileManagerClass": (
+        "org.apache.spark.sql.execution.streaming.checkpointing.FileSystemBasedCheckpointFileManager"
+    ),
     "spark.sql.streaming.minBatchesToRetain": "10",
     "spark.sql.adaptive.enabled": "false",
+    "spark.sql.constraintPropagation.enabled": "false",
+    # Small batches spend more time on generating code than it saves them.
+    "spark.sql.codegen.wholeStage": "false",
     # These rules copy deterministic expressions into the predicates that they push down: each event's JSON would be
     # decoded fifteen times.
     "spark.sql.optimizer.excludedRules": (
@@ -62,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
     from ingestion.online import open_applied_store
     from ingestion.session import open_spark
 
-    store, spark = open_applied_store(), open_spark("shelfwise-stream", _SPARK)
+    store, spark = open_applied_store(), open_spark("shelfwise-stream", SPARK)
     try:
         landmark: float | None = None
         while True:
@@ -99,10 +106,10 @@ def _run_until_interrupted(
 
     ready = get_settings().home / "run" / "stream.ready"
     generation = open_generation(spark, landmark)
-    features = FeatureQuery(spark, store, generation)
+    features, archive = FeatureQuery(spark, store, generation), ArchiveQuery(spark)
     queries = []
     try:
-        for name, starter in (("features", features.start), ("archive", ArchiveQuery(spark).start)):
+        for name, starter in (("features", features.start), ("archive", archive.start)):
             spark.sparkContext.setLocalProperty("spark.scheduler.pool", name)
             queries.append(starter())
         if once:
@@ -111,6 +118,9 @@ def _run_until_interrupted(
             return None
         reported, compactor = time.monotonic(), Compactor()
         while all(query.isActive for query in queries) and not pause_wanted():
+            if generation.outlived or archive.outlived:
+                log.info("starting a new generation, which forgets the ids of old events")
+                break
             time.sleep(_WATCH_SECONDS)
             if not ready.exists() and all(query.lastProgress or _idle(query) for query in queries):
                 ready.touch()
@@ -126,6 +136,10 @@ def _run_until_interrupted(
     if features.expired_at is not None:
         discard_generation()
         return features.expired_at
+    if generation.outlived:
+        discard_generation()
+    if archive.outlived:
+        archive.discard()
     for query in queries:
         if query.exception():
             log.error("%s ended, starting again in %s s: %s", query.name, _RETRY_SECONDS, _summary(query.exception()))
@@ -142,11 +156,11 @@ def _report(queries: list[StreamingQuery]) -> None:
         progress = query.lastProgress
         if progress:
             log.info(
-                "%s: batch %s, %s events at %.0f/s",
+                "%s: batch %s, %s events in %.2f s",
                 query.name,
                 progress["batchId"],
                 progress["numInputRows"],
-                progress["processedRowsPerSecond"],
+                progress["batchDuration"] / 1000,
             )
 
 

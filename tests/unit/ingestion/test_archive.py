@@ -1,0 +1,137 @@
+"""Writing a batch of checked events, enriched with the catalogue, without Spark."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from deltalake import DeltaTable
+
+from feature_repo import tables
+from feature_repo.settings import HOME_VARIABLE, get_settings
+from feature_repo.tables import CATALOG, EVENTS, PRODUCT
+from ingestion import archive as archive_module
+from ingestion import catalog_store
+from ingestion.archive import Accounts, Outcome, archive
+from ingestion.enrichment import enriched
+
+NOW = datetime(2026, 5, 4, 23, 59, 30, tzinfo=UTC)
+CUP = {"product_id": "cup", "name": "Cup", "category": "Kitchen", "brand": "Alba", "price": 4.5}
+
+
+@pytest.fixture(autouse=True)
+def warehouse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv(HOME_VARIABLE, str(tmp_path))
+    get_settings.cache_clear()
+    tables.create_missing_tables()
+    yield
+    get_settings.cache_clear()
+
+
+def product(product_id: str, **fields: Any) -> dict[str, Any]:
+    return {name: {"product_id": product_id, **fields}.get(name) for name in PRODUCT.names}
+
+
+def events(*products: list[dict[str, Any]] | None) -> pa.Table:
+    rows = [
+        {
+            "message_id": f"m{number}",
+            "event": "Product Viewed",
+            "timestamp": NOW + timedelta(minutes=number),
+            "products": p,
+        }
+        for number, p in enumerate(products)
+    ]
+    return pa.Table.from_pylist(rows, schema=EVENTS.schema)
+
+
+def know(*products: dict[str, Any]) -> None:
+    rows = [{"event_timestamp": NOW, "created": NOW, "first_seen_at": 0.0, **p} for p in products]
+    from deltalake import write_deltalake
+
+    write_deltalake(CATALOG.uri, pa.Table.from_pylist(rows, schema=CATALOG.schema), mode="append")
+
+
+def stored(table: tables.Table) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = DeltaTable(table.uri).to_pyarrow_table().to_pylist()
+    return rows
+
+
+class TestEnriched:
+    def test_fills_in_what_is_missing_and_keeps_what_was_said(self) -> None:
+        know(CUP)
+        filled = enriched(events([product("cup", price=3.0, quantity=2)]))["products"].to_pylist()
+        assert filled == [[product("cup", name="Cup", category="Kitchen", brand="Alba", price=3.0, quantity=2)]]
+
+    def test_lists_stay_with_their_events(self) -> None:
+        know(CUP)
+        given = events(None, [product("cup"), product("pan", name="Pan")], [], [product("cup")])
+        ids = [p and [one["product_id"] for one in p] for p in enriched(given)["products"].to_pylist()]
+        names = [p and [one["name"] for one in p] for p in enriched(given)["products"].to_pylist()]
+        assert ids == [None, ["cup", "pan"], [], ["cup"]]
+        assert names == [None, ["Cup", "Pan"], [], ["Cup"]]
+
+    def test_of_a_part_of_a_table(self) -> None:
+        know(CUP)
+        part = events([product("pan", name="Pan")], [product("cup")]).slice(1)
+        assert enriched(part)["products"].to_pylist()[0][0]["name"] == "Cup"
+
+    def test_without_a_catalogue(self) -> None:
+        given = events([product("cup")])
+        assert enriched(given) == given
+
+
+class TestArchive:
+    def batch(self, goods: pa.Table, payloads: list[str] = []) -> pa.Table:  # noqa: B006
+        good = goods.append_column("good", pa.repeat(True, goods.num_rows))
+        refused = [{"good": False, "payload": payload, "received_at": NOW, "source": "s"} for payload in payloads]
+        columns = pa.schema([*good.schema, pa.field("payload", pa.string())])
+        return pa.concat_tables(
+            [good, pa.Table.from_pylist(refused, schema=columns)], promote_options="default"
+        ).drop_columns("dt")
+
+    @pytest.fixture(autouse=True)
+    def quarantined(self, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+        """What was quarantined; products are learnt offline only: neither Kafka nor Redis is here."""
+        seen: list[str] = []
+        monkeypatch.setattr(
+            archive_module, "quarantine", lambda refused, *_: seen.extend(refused["payload"].to_pylist())
+        )
+        monkeypatch.setattr(catalog_store, "upsert", lambda incoming: seen.extend(incoming["product_id"].to_pylist()))
+        return seen
+
+    def test_every_event_is_accounted_for(self, quarantined: list[str]) -> None:
+        know(CUP)
+        batch = self.batch(events([product("cup")], [product("pan")]), ["{", "x"])
+        outcome = archive(batch, Accounts("topic", "b1", accepted=5), "app", 0)
+        assert outcome == Outcome(accepted=5, processed=2, quarantined=2, duplicates=1)
+        assert quarantined == ["{", "x", "pan"]
+        (entry,) = stored(tables.LEDGER)
+        assert (entry["accepted"], entry["processed"], entry["quarantined"], entry["duplicates"]) == (5, 2, 2, 1)
+
+    def test_events_lie_in_the_partition_of_their_day(self) -> None:
+        archive(self.batch(events([product("cup")], [product("cup")])), Accounts("topic", "b", 2), "app", 0)
+        assert sorted(str(row["dt"]) for row in stored(EVENTS)) == ["2026-05-04", "2026-05-05"]
+
+    def test_the_same_batch_again_changes_nothing(self) -> None:
+        for _ in range(2):
+            archive(self.batch(events([product("cup")])), Accounts("topic", "b", 1), "app", 7)
+        assert len(stored(EVENTS)) == 1
+        assert len(stored(tables.LEDGER)) == 1
+
+
+def test_learn_takes_the_latest_that_was_said_of_a_new_product(monkeypatch: pytest.MonkeyPatch) -> None:
+    know(CUP)
+    given: list[dict[str, Any]] = []
+    monkeypatch.setattr(catalog_store, "upsert", lambda incoming: given.extend(incoming.to_pylist()) or len(given))
+    catalog_store.learn(
+        events([product("pan", name="Old", price=2.0), product("cup")], [product("pan", name="New")], None)
+    )
+    (row,) = given
+    assert (row["product_id"], row["name"], row["price"], row["origin"]) == ("pan", "New", 2.0, "events")
+    assert row["event_timestamp"] == NOW
+    assert row["first_seen_at"] == NOW.timestamp()
