@@ -37,7 +37,6 @@ from shop_stack import ShopStack, shop_stack  # noqa: E402
 from feature_repo.settings import get_settings  # noqa: E402
 
 PATIENCE_SECONDS = 30.0
-WARM_UP_SECONDS = 20.0
 KINDS = ("Product Viewed", "Product Clicked", "Product Added")
 
 
@@ -127,6 +126,7 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=100.0, help="other events per second meanwhile")
     parser.add_argument("--products", type=int, default=1_000, help="products of the shop")
     parser.add_argument("--customers", type=int, default=600, help="customers of the shop")
+    parser.add_argument("--warm-up", type=float, default=150.0, help="seconds of traffic before the first click")
     parser.add_argument("--json", action="store_true", help="also print every time, in seconds")
     args = parser.parse_args()
     console = Console(stderr=True)
@@ -141,7 +141,8 @@ def main() -> None:
             arrivals, player = Arrivals(), Round(shop)
             times = []
             with player.others(args.rate):
-                time.sleep(WARM_UP_SECONDS)
+                console.print(f"{args.warm_up:g} s of traffic first, in which Java compiles what it runs often ...")
+                time.sleep(args.warm_up)
                 for _ in track(range(args.rounds), "clicks", console=console):
                     times.append(player.play(arrivals))
                     time.sleep(random.uniform(0.2, 1.0))  # so that clicks meet micro-batches at any point

@@ -22,7 +22,7 @@ from ingestion import offsets
 from ingestion.archive import Accounts, archivable, archive
 from ingestion.parsing import parse
 from ingestion.recent_ids import recent_ids
-from ingestion.sources import event_stream
+from ingestion.sources import event_stream, start_seeded
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -49,14 +49,18 @@ class ArchiveQuery:
 
     def start(self) -> StreamingQuery:
         """Start it; it goes on from its checkpoint, or where the events table ends."""
+        self._query = start_seeded(self._start, self._checkpoint)
+        return self._query
+
+    def _start(self, hold: bool) -> StreamingQuery:
         settings = get_settings()
-        parsed = parse(event_stream(self._spark, self._resumed.start), settings.stream.future_tolerance_seconds)
+        parsed = parse(event_stream(self._spark, self._resumed.start, hold), settings.stream.future_tolerance_seconds)
         # A refused event has no trustworthy id; its place in Kafka is unique.
         place = F.concat_ws(":", "source", "partition", "offset")
         parsed = parsed.withColumn("dedup_key", F.when(F.col("good"), F.col("dedup_key")).otherwise(place))
         known = self._spark.readStream.schema("dedup_key string").parquet(str(_seed_ids()))
         unique = parsed.unionByName(known, allowMissingColumns=True).dropDuplicates(["dedup_key"])
-        self._query = (
+        return (
             archivable(unique.where("source is not null"))
             .writeStream.queryName("archive")
             .outputMode("append")
@@ -65,7 +69,6 @@ class ArchiveQuery:
             .foreachBatch(self._write)
             .start()
         )
-        return self._query
 
     def discard(self) -> None:
         """Forget the checkpoint, so that the next start makes a new one; it must not run.

@@ -27,7 +27,7 @@ from ingestion.contributions import (
 from ingestion.generation import Generation
 from ingestion.online import push_online
 from ingestion.parsing import parse
-from ingestion.sources import event_stream
+from ingestion.sources import event_stream, start_seeded
 
 if TYPE_CHECKING:
     from feast import FeatureStore
@@ -53,9 +53,14 @@ class FeatureQuery:
 
     def start(self) -> StreamingQuery:
         """Start it; it goes on from its checkpoint, or from the generation's seeds."""
+        if not self._generation.seeded:
+            return self._start(hold=False)
+        return start_seeded(self._start, self._generation.checkpoint)
+
+    def _start(self, hold: bool) -> StreamingQuery:
         settings = get_settings()
         writer = (
-            _changes(self._spark, self._generation)
+            _changes(self._spark, self._generation, hold)
             .writeStream.queryName("features")
             .outputMode("update")
             .option("checkpointLocation", str(self._generation.checkpoint))
@@ -85,11 +90,11 @@ class FeatureQuery:
             write.result()
 
 
-def _changes(spark: SparkSession, generation: Generation) -> DataFrame:
+def _changes(spark: SparkSession, generation: Generation, hold: bool) -> DataFrame:
     """The changed keys of each micro-batch with their values as of their last event."""
     settings = get_settings()
     columns = ("dedup_key", "event", "customer_id", "timestamp", "products")
-    parsed = parse(event_stream(spark, generation.start), settings.stream.future_tolerance_seconds)
+    parsed = parse(event_stream(spark, generation.start, hold), settings.stream.future_tolerance_seconds)
     events = parsed.where(F.col("good") & contributes()).select(*columns)
     if generation.seeded:
         ids = spark.readStream.schema("dedup_key string").parquet(str(generation.seed_ids))

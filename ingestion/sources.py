@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F
@@ -12,10 +14,17 @@ from ingestion.offsets import Offsets
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql.streaming import StreamingQuery
 
 
-def event_stream(spark: SparkSession, start: Offsets) -> DataFrame:
-    """The events topic from ``start`` on, as a stream."""
+def event_stream(spark: SparkSession, start: Offsets, hold: bool = False) -> DataFrame:
+    """The events topic from ``start`` on, as a stream.
+
+    Args:
+        spark: the session.
+        start: the first offsets wanted.
+        hold: give nothing yet, so that a query takes in its other sources first.
+    """
     settings = get_settings()
     stream = spark.readStream.format("kafka").option("subscribe", settings.kafka.events_topic)
     options = {
@@ -23,6 +32,10 @@ def event_stream(spark: SparkSession, start: Offsets) -> DataFrame:
         "startingOffsets": offsets.to_json(start),
         "maxOffsetsPerTrigger": str(settings.stream.max_events_per_batch),
     }
+    if hold:
+        # Kafka waits for so many events, or so many days since the epoch; this is as close as Spark has to "not now".
+        options |= {"minOffsetsPerTrigger": str(2**62), "maxTriggerDelay": "100000d"}
+        del options["maxOffsetsPerTrigger"]
     return _rows(stream.options(**options).load())
 
 
@@ -46,3 +59,19 @@ def _rows(kafka: DataFrame) -> DataFrame:
         "partition",
         "offset",
     )
+
+
+def start_seeded(start: Callable[[bool], StreamingQuery], checkpoint: Path) -> StreamingQuery:
+    """Start a query that must have taken in its seeds before its first event.
+
+    In one micro-batch with the seeds, an event would count as the first of its id and its seed as the duplicate.
+
+    Args:
+        start: starts the query; the argument says whether to :func:`hold <event_stream>` Kafka.
+        checkpoint: the query's checkpoint, which tells whether the seeds have been taken in.
+    """
+    if not (checkpoint / "commits" / "0").exists():
+        seeding = start(True)
+        seeding.processAllAvailable()
+        seeding.stop()
+    return start(False)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
@@ -175,11 +176,16 @@ def test_stream_restart_and_backfill_agree_with_a_recomputation(story: Story) ->
     story.events += older
     story.check(["story-ada", "story-bob", "story-eve"])
 
+    # The disk with the checkpoints is lost: nothing is forgotten, not even which events were seen.
+    shutil.rmtree(story.settings.checkpoints)
     newest = session("story-eve", timedelta(minutes=30), 7)
-    story.send(newest)
+    story.send([*newest, streamed[0], later[0], later[-1]])
     story.events += newest
     story.command("stream", "--once")
     story.check(["story-ada", "story-bob", "story-eve"])
+
+    stored = [row["message_id"] for row in rows(tables.EVENTS) if row["customer_id"].startswith("story-")]
+    assert sorted(stored) == sorted(one["messageId"] for one in story.events)
 
     # The offline store has the history, moment by moment, without a look ahead.
     history = sorted(
