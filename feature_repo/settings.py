@@ -142,7 +142,7 @@ class TrainingSettings(Section):
     unclicked_lists: float = Field(0.25, description="lists without any click that are kept, per list with one")
     negatives: int = Field(10, description="most unclicked products per impression list kept as negatives")
     max_lists: int = Field(30_000, description="most impression lists used, the latest first")
-    test_share: float = Field(0.2, description="last share of the time span, held out for evaluation")
+    test_share: float = Field(0.2, description="last share of the impression lists, held out for evaluation")
     max_turns: int = Field(15_000, description="most moments used at which a customer turned to another product")
     turn_negatives: int = Field(15, description="candidates not turned to that are kept per such moment")
     test_turns: int = Field(1_000, description="such moments at which the evaluation asks for the next product")

@@ -102,10 +102,12 @@ def load(spark: SparkSession, files: EventFiles, args: argparse.Namespace) -> Ou
     with tempfile.TemporaryDirectory(prefix="backfill-", dir=_folder()) as folder:
         accepted = _prepare(spark, files, args, Path(folder) / "events")
         parts = sorted(Path(folder).glob("events/*.parquet"))
+        duplicates = accepted - sum(pq.read_metadata(part).num_rows for part in parts)
         processed = quarantined = 0
         for number, part in enumerate(track(parts, "  storing", transient=True)):
             rows = pq.read_table(part)
-            done = archive(rows, Accounts(str(args.path), f"{batch}:{number}", rows.num_rows), batch, number)
+            taken = rows.num_rows + (duplicates if number == 0 else 0)
+            done = archive(rows, Accounts(str(args.path), f"{batch}:{number}", taken), batch, number)
             processed, quarantined = processed + done.processed, quarantined + done.quarantined
     return Outcome(accepted, processed, quarantined, accepted - processed - quarantined)
 

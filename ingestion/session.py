@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from feature_repo.errors import UnavailableError
@@ -12,6 +13,8 @@ from feature_repo.settings import get_settings
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
+
+_LOGGING = Path(__file__).with_name("log4j2.properties").as_uri()
 
 
 def open_spark(name: str, extra: dict[str, str] | None = None) -> SparkSession:
@@ -45,7 +48,6 @@ def open_spark(name: str, extra: dict[str, str] | None = None) -> SparkSession:
         "spark.driver.bindAddress": "127.0.0.1",
         "spark.ui.enabled": "false",
         "spark.ui.showConsoleProgress": "false",
-        "spark.log.level": "WARN",
         "spark.sql.session.timeZone": "UTC",
         "spark.sql.execution.arrow.pyspark.enabled": "true",
         "spark.local.dir": str(settings.home / "spark"),
@@ -54,7 +56,7 @@ def open_spark(name: str, extra: dict[str, str] | None = None) -> SparkSession:
         "spark.default.parallelism": str(settings.stream.shuffle_partitions),
         # Delta would replay a table's log in 50 tasks, which takes longer on a few cores than writing a small batch.
         "spark.databricks.delta.snapshotPartitions": "1",
-        "spark.driver.extraJavaOptions": "-Djava.net.preferIPv4Stack=true -Xss8m",
+        "spark.driver.extraJavaOptions": f"-Djava.net.preferIPv4Stack=true -Xss8m -Dlog4j2.configurationFile={_LOGGING}",
     }
     builder = SparkSession.builder.appName(name).master(settings.spark.master)
     for key, value in (config | (extra or {})).items():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import warnings
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -51,8 +50,6 @@ def run(args: argparse.Namespace) -> int:
         from training.artefact import store_model
         from training.events import BEGINNING, END, Window
         from training.pipeline import read_archive, train
-    # Feast's libraries warn their own developers of each other.
-    warnings.filterwarnings("ignore", category=DeprecationWarning)
     with steps("events, impressions and labels"):
         archive = read_archive(Window(args.since or BEGINNING, args.until or END), settings)
     with steps("feature store"):
