@@ -35,7 +35,7 @@ def build_parser() -> argparse.ArgumentParser:
         ("down", "stop services with all their processes"),
         ("logs", "show the end of the logs"),
     ):
-        command = commands.add_parser(name, help=summary, description=summary.capitalize() + ".")
+        command = commands.add_parser(name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.")
         command.add_argument("names", nargs="*", metavar="SERVICE", help="only these services (default: all)")
         if name == "logs":
             command.add_argument("-f", "--follow", action="store_true", help="go on as the logs grow")

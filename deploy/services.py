@@ -122,10 +122,6 @@ def _collector(settings: Settings) -> Service:
 def _stream(settings: Settings) -> Service:
     ready = settings.home / "run" / "stream.ready"
 
-    def forget_readiness() -> list[Task]:
-        ready.unlink(missing_ok=True)  # a stream that was killed could not remove it
-        return []
-
     return Service(
         name="stream",
         stage=2,
@@ -133,7 +129,6 @@ def _stream(settings: Settings) -> Service:
         probe=lambda record: probes.fresh_file(ready, record),
         command=lambda: python_module("ingestion", "stream"),
         check=java_command,
-        prepare=forget_readiness,
     )
 
 

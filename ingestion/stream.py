@@ -105,6 +105,7 @@ def _run_until_interrupted(
     from ingestion.generation import discard_generation, open_generation
 
     ready = get_settings().home / "run" / "stream.ready"
+    ready.unlink(missing_ok=True)  # a stream that was killed could not remove it
     generation = open_generation(spark, landmark)
     features, archive = FeatureQuery(spark, store, generation), ArchiveQuery(spark)
     queries = []
