@@ -6,6 +6,7 @@ warehouse and registry as every other command, with nothing to export first.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from datetime import datetime
 from functools import lru_cache
@@ -28,6 +29,8 @@ from pydantic import Field
 from feature_repo import point_in_time
 from feature_repo.settings import get_settings
 
+# Feast turns all of them on: messages of its libraries to each other's developers.
+warnings.filterwarnings("ignore", category=DeprecationWarning)
 point_in_time.install()
 # DuckDB would download its delta extension at first use; the wheel from the package registry brings it.
 import_extension("delta")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +17,4 @@ def open_store() -> FeatureStore:
     os.environ.setdefault("FEAST_USAGE", "False")
     from feast import FeatureStore
 
-    # Feast turns all of them on: messages of its libraries to each other's developers.
-    warnings.filterwarnings("ignore", category=DeprecationWarning)
     return FeatureStore(repo_path=str(REPO_PATH))

@@ -21,7 +21,7 @@ from feature_repo.tables import EVENTS
 from ingestion import offsets
 from ingestion.archive import Accounts, archivable, archive
 from ingestion.parsing import parse
-from ingestion.recent_ids import recent_ids
+from ingestion.recent_ids import write_recent_ids
 from ingestion.sources import event_stream, start_seeded
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ class ArchiveQuery:
             .writeStream.queryName("archive")
             .outputMode("append")
             .option("checkpointLocation", str(self._checkpoint))
-            .trigger(processingTime=settings.stream.archive_interval)
+            .trigger(processingTime="0 seconds" if hold else settings.stream.archive_interval)
             .foreachBatch(self._write)
             .start()
         )
@@ -124,7 +124,7 @@ def _resume(spark: SparkSession) -> _Resumed:
     covered = offsets.newest(EVENTS) or {}
     start = {p: min(max(covered.get(p, first[p]), first[p]), following[p]) for p in first}
     _folder().mkdir(parents=True)
-    recent_ids(spark, start).coalesce(1).write.parquet(str(_seed_ids()))
+    write_recent_ids(spark, start, _seed_ids())
     resumed = _Resumed(start, str(uuid.uuid4()), time.time())
     # Written last: a checkpoint without its description was interrupted and is made again.
     temporary = _description().with_suffix(".tmp")

@@ -59,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
     from ingestion.event_files import discover
 
     files = discover(args.path) if args.path else None
-    from feature_repo.tables import ACTIVITY, EVENTS
+    from feature_repo.tables import EVENTS
     from ingestion import history, offsets
     from ingestion.generation import discard_generation
     from ingestion.locks import stream_paused
@@ -83,9 +83,9 @@ def run(args: argparse.Namespace) -> int:
                 rows = history.recompute(spark, covered)
                 discard_generation()
             print(", ".join(f"{count:,} {entity.value} rows" for entity, count in rows.items()))
-            for entity, table in ACTIVITY.items():
+            for entity in rows:
                 with _step(f"pushing the latest {entity.value} features online"):
-                    push_latest(store, table, entity)
+                    push_latest(store, entity)
     finally:
         spark.stop()
     return 0
@@ -122,9 +122,10 @@ def _prepare(spark: SparkSession, files: EventFiles, args: argparse.Namespace, f
     from pyspark.sql import Window
     from pyspark.sql import functions as F
 
+    from feature_repo.tables import EVENTS
     from ingestion.archive import archivable
     from ingestion.parsing import parse
-    from ingestion.recent_ids import stored_keys
+    from ingestion.recent_ids import STORED_KEY
 
     parsed = parse(_raw(spark, files), get_settings().stream.future_tolerance_seconds)
     # The rows are numbered as they are read: kept, so that a second pass sees the same numbers.
@@ -132,8 +133,9 @@ def _prepare(spark: SparkSession, files: EventFiles, args: argparse.Namespace, f
     accepted = parsed.count()
     # Of two reports of an order, the one that says what it was worth is kept.
     best_first = Window.partitionBy("dedup_key").orderBy(F.desc_nulls_last("revenue"), "timestamp", "source", "offset")
+    stored = spark.read.format("delta").load(EVENTS.uri).selectExpr(STORED_KEY)
     good = parsed.where("good").withColumn("rank", F.row_number().over(best_first))
-    good = good.where("rank = 1").drop("rank").join(stored_keys(spark), "dedup_key", "left_anti")
+    good = good.where("rank = 1").drop("rank").join(stored, "dedup_key", "left_anti")
     unique = archivable(good.unionByName(parsed.where("not good")))
     writer = unique.repartition(F.to_date("timestamp")).write.option("maxRecordsPerFile", _EVENTS_PER_PART)
     writer.parquet(str(folder))

@@ -64,7 +64,7 @@ class FeatureQuery:
             .writeStream.queryName("features")
             .outputMode("update")
             .option("checkpointLocation", str(self._generation.checkpoint))
-            .trigger(processingTime=settings.stream.interval)
+            .trigger(processingTime="0 seconds" if hold else settings.stream.interval)
             .foreachBatch(self._write)
         )
         return writer.start()

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pyspark.sql import functions as F
+import pyarrow.compute as pc
 
 from feature_repo.aggregates import Entity, definition_hash, shortest_half_life
 from feature_repo.errors import DefinitionError
@@ -23,10 +23,11 @@ from feature_repo.settings import get_settings
 from feature_repo.tables import ACTIVITY
 from ingestion import offsets
 from ingestion.contributions import from_feature_columns, seeds
-from ingestion.recent_ids import recent_ids
+from ingestion.latest import latest_rows
+from ingestion.recent_ids import write_recent_ids
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql import SparkSession
 
 # A double holds 2^1023; sums of many events and the distance between two half-lives need some room.
 _SAFE_HALF_LIVES = 900
@@ -121,17 +122,16 @@ def _create(spark: SparkSession, landmark: float | None) -> Generation:
     first, following = offsets.in_kafka()
     known = start is not None and all(first[p] <= start.get(p, first[p]) <= following[p] for p in first)
     origin = {p: start.get(p, first[p]) for p in first} if known and start is not None else first
-    rows = _latest_rows(spark, versions)
-    newest = rows.agg(F.max("ts_ms")).first()
-    newest_ms = newest[0] if newest else None
+    latest = {entity: latest_rows(entity, version) for entity, version in versions.items()}
+    newest = [pc.max(rows["event_timestamp"]).as_py() for rows in latest.values() if rows.num_rows]
     if landmark is None:
-        landmark = newest_ms / 1000 if newest_ms else offsets.first_event_time(origin) or time.time()
-    seeded = newest_ms is not None
-    generation = Generation(str(uuid.uuid4()), definition_hash(), landmark, origin, seeded, created=time.time())
+        landmark = max(newest).timestamp() if newest else offsets.first_event_time(origin) or time.time()
+    generation = Generation(str(uuid.uuid4()), definition_hash(), landmark, origin, bool(newest), created=time.time())
     if generation.seeded:
-        seeds(rows, landmark).coalesce(4).write.parquet(str(generation.seed_sums))
-        recent_ids(spark, origin).coalesce(1).write.parquet(str(generation.seed_ids))
-    rows.unpersist()
+        for entity, rows in latest.items():
+            frame = from_feature_columns(entity, spark.createDataFrame(rows))
+            seeds(frame, landmark).coalesce(2).write.mode("append").parquet(str(generation.seed_sums))
+        write_recent_ids(spark, origin, generation.seed_ids)
     return generation
 
 
@@ -148,21 +148,3 @@ def _base() -> tuple[dict[Entity, int | None], offsets.Offsets | None]:
             if place == other_place:
                 return {Entity.CUSTOMER: version, Entity.ITEM: other_version}, place
     return dict.fromkeys(ACTIVITY), None
-
-
-def _latest_rows(spark: SparkSession, versions: dict[Entity, int | None]) -> DataFrame:
-    frames = []
-    for entity, table in ACTIVITY.items():
-        reader = spark.read.format("delta")
-        version = versions[entity]
-        frame = (reader if version is None else reader.option("versionAsOf", version)).load(table.uri)
-        missing = {field.name for field in table.schema} - set(frame.columns)
-        if missing:
-            raise DefinitionError(
-                f"{table.name} has no column {', '.join(sorted(missing))} yet; "
-                "`python -m ingestion backfill --recompute` computes it for all of history"
-            )
-        newest = F.max_by(F.struct(*frame.columns), F.struct("event_timestamp", "created")).alias("row")
-        latest = frame.groupBy(entity.key).agg(newest).select("row.*")
-        frames.append(from_feature_columns(entity, latest))
-    return frames[0].unionByName(frames[1]).persist()

@@ -10,7 +10,7 @@ import pyarrow as pa
 from feature_repo.aggregates import Entity
 from feature_repo.errors import UnavailableError
 from feature_repo.settings import get_settings
-from feature_repo.tables import Table
+from feature_repo.tables import ACTIVITY, Table
 
 if TYPE_CHECKING:
     from feast import FeatureStore
@@ -33,25 +33,16 @@ def push_online(store: FeatureStore, table: Table, rows: pa.Table) -> None:
             store.push(f"{table.name}_push", batch.to_pandas(), to=PushMode.ONLINE)
 
 
-def push_latest(store: FeatureStore, table: Table, entity: Entity) -> int:
+def push_latest(store: FeatureStore, entity: Entity) -> int:
     """Push the newest row of every key of an activity table; returns how many, with progress shown."""
-    import duckdb
-    from deltalake import DeltaTable
     from rich.progress import track
 
-    newest = f"row_number() OVER (PARTITION BY {entity.key} ORDER BY event_timestamp DESC, created DESC) = 1"
-    with duckdb.connect() as connection:
-        connection.execute("SET TimeZone = 'UTC'")
-        connection.register("activity", DeltaTable(table.uri).to_pyarrow_dataset())
-        # Find the newest rows by their times first: the wide columns are read for those alone.
-        keys = f"SELECT {entity.key}, event_timestamp, created FROM activity QUALIFY {newest}"
-        rows = connection.sql(
-            f"SELECT a.* FROM activity a SEMI JOIN ({keys}) USING ({entity.key}, event_timestamp, created)"
-        )
-        latest = rows.to_arrow_table().select(table.schema.names).cast(table.schema)
+    from ingestion.latest import latest_rows
+
+    latest = latest_rows(entity)
     slices = [latest.slice(start, _ROWS_PER_PUSH) for start in range(0, latest.num_rows, _ROWS_PER_PUSH)]
     for part in track(slices, description=f"{entity.value}s online", transient=True):
-        push_online(store, table, part)
+        push_online(store, ACTIVITY[entity], part)
     return latest.num_rows
 
 

@@ -6,6 +6,7 @@ import argparse
 import logging
 import signal
 import time
+from concurrent.futures import ThreadPoolExecutor
 from types import FrameType
 from typing import TYPE_CHECKING
 
@@ -108,11 +109,16 @@ def _run_until_interrupted(
     ready.unlink(missing_ok=True)  # a stream that was killed could not remove it
     generation = open_generation(spark, landmark)
     features, archive = FeatureQuery(spark, store, generation), ArchiveQuery(spark)
-    queries = []
+    queries: list[StreamingQuery] = []
     try:
-        for name, starter in (("features", features.start), ("archive", archive.start)):
-            spark.sparkContext.setLocalProperty("spark.scheduler.pool", name)
-            queries.append(starter())
+        with ThreadPoolExecutor(2) as starters:
+
+            def start(name: str, query: FeatureQuery | ArchiveQuery) -> None:
+                spark.sparkContext.setLocalProperty("spark.scheduler.pool", name)
+                queries.append(query.start())
+
+            for started in [starters.submit(start, "features", features), starters.submit(start, "archive", archive)]:
+                started.result()
         if once:
             for query in queries:
                 query.processAllAvailable()

@@ -1,0 +1,44 @@
+"""The design's rule of who may import whom, read from the source."""
+
+from __future__ import annotations
+
+import ast
+
+import pytest
+
+from feature_repo.settings import PROJECT_ROOT
+
+MAY_IMPORT = {
+    "feature_repo": set(),
+    "ingestion": {"feature_repo"},
+    "training": {"feature_repo"},
+    "serving": {"feature_repo", "training"},  # the model classes that a stored artefact needs
+    "deploy": {"feature_repo"},
+}
+
+
+def imported_by(package: str) -> set[str]:
+    """Which of the project's packages a package imports, also inside functions."""
+    found = set()
+    for path in (PROJECT_ROOT / package).rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                found |= {alias.name.split(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                found.add(node.module.split(".")[0])
+    return found & MAY_IMPORT.keys()
+
+
+@pytest.mark.parametrize("package", MAY_IMPORT)
+def test_packages_import_only_what_the_design_allows(package: str) -> None:
+    assert imported_by(package) - {package} <= MAY_IMPORT[package]
+
+
+def test_serving_takes_nothing_of_training_but_the_model() -> None:
+    modules = {
+        node.module
+        for path in (PROJECT_ROOT / "serving").rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("training")
+    }
+    assert modules <= {"training.artefact", "training.candidates", "training.model"}
