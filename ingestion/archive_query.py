@@ -43,9 +43,13 @@ class ArchiveQuery:
 
     @property
     def outlived(self) -> bool:
-        """Whether it has remembered ids for long enough and is between two batches."""
-        old = time.time() - self._resumed.created > get_settings().stream.renew_after_hours * 3600
-        return old and self._query is not None and not self._query.status["isTriggerActive"]
+        """Whether it has remembered ids for long enough."""
+        return time.time() - self._resumed.created > get_settings().stream.renew_after_hours * 3600
+
+    @property
+    def busy(self) -> bool:
+        """Whether it is in the middle of a batch."""
+        return self._query is not None and bool(self._query.status["isTriggerActive"])
 
     def start(self) -> StreamingQuery:
         """Start it; it goes on from its checkpoint, or where the events table ends."""
@@ -70,21 +74,22 @@ class ArchiveQuery:
             .start()
         )
 
-    def discard(self) -> None:
-        """Forget the checkpoint, so that the next start makes a new one; it must not run.
-
-        One whose last batch has not been finished is kept, because only it knows what was written of that batch.
-        """
-        begun, finished = (_latest(self._checkpoint / part) for part in ("offsets", "commits"))
-        if begun == finished:
-            _description().unlink(missing_ok=True)
-
     def _write(self, batch: DataFrame, batch_id: int) -> None:
         before = offsets.of_batch(self._checkpoint, batch_id - 1) or self._resumed.start
         after = offsets.of_batch(self._checkpoint, batch_id) or before
         accepted = sum(after[partition] - before.get(partition, 0) for partition in after)
         accounts = Accounts(get_settings().kafka.events_topic, f"{self._resumed.app_id}:{batch_id}", accepted)
         archive(batch.toArrow(), accounts, self._resumed.app_id, batch_id, covered=after)
+
+
+def discard_archive_checkpoint() -> None:
+    """Forget the checkpoint, so that the next start makes a new one; the query must not run.
+
+    One whose last batch has not been finished is kept, because only it knows what was written of that batch.
+    """
+    begun, finished = (_latest(_folder() / "query" / part) for part in ("offsets", "commits"))
+    if begun == finished:
+        _description().unlink(missing_ok=True)
 
 
 @dataclass(frozen=True)
@@ -120,9 +125,7 @@ def _resume(spark: SparkSession) -> _Resumed:
         stored["start"] = {int(key): value for key, value in stored["start"].items()}
         return _Resumed(**stored)
     shutil.rmtree(_folder(), ignore_errors=True)
-    first, following = offsets.in_kafka()
-    covered = offsets.newest(EVENTS) or {}
-    start = {p: min(max(covered.get(p, first[p]), first[p]), following[p]) for p in first}
+    start = offsets.reachable(offsets.newest(EVENTS) or {})
     _folder().mkdir(parents=True)
     write_recent_ids(spark, start, _seed_ids())
     resumed = _Resumed(start, str(uuid.uuid4()), time.time())

@@ -49,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.epilog = (
         "Events that are stored already are recognised by their ids, so that a backfill can be repeated. A running stream "
-        "pauses while features are computed and goes on from the new history."
+        "pauses meanwhile (Kafka keeps what arrives) and goes on from the new history."
     )
 
 
@@ -61,6 +61,7 @@ def run(args: argparse.Namespace) -> int:
     files = discover(args.path) if args.path else None
     from feature_repo.tables import EVENTS
     from ingestion import history, offsets
+    from ingestion.archive_query import discard_archive_checkpoint
     from ingestion.generation import discard_generation
     from ingestion.locks import stream_paused
     from ingestion.online import open_applied_store, push_latest
@@ -70,18 +71,20 @@ def run(args: argparse.Namespace) -> int:
         store = open_applied_store()
         spark = open_spark("shelfwise-backfill", _SPARK)
     try:
-        if files:
-            with _step(f"loading events from {args.path}"):
-                outcome = load(spark, files, args)
-            print(
-                f"{outcome.accepted:,} accepted = {outcome.processed:,} processed + "
-                f"{outcome.quarantined:,} quarantined + {outcome.duplicates:,} duplicates"
-            )
         with stream_paused():
+            if files:
+                with _step(f"loading events from {args.path}"):
+                    outcome = load(spark, files, args)
+                print(
+                    f"{outcome.accepted:,} accepted = {outcome.processed:,} processed + "
+                    f"{outcome.quarantined:,} quarantined + {outcome.duplicates:,} duplicates"
+                )
+            # Whatever ends this, the stream must not go on from what it knew before.
+            discard_generation()
+            discard_archive_checkpoint()
             with _step("computing features over all stored events"):
                 covered = offsets.newest(EVENTS)
                 rows = history.recompute(spark, covered)
-                discard_generation()
             print(", ".join(f"{count:,} {entity.value} rows" for entity, count in rows.items()))
             for entity in rows:
                 with _step(f"pushing the latest {entity.value} features online"):
@@ -96,9 +99,11 @@ def load(spark: SparkSession, files: EventFiles, args: argparse.Namespace) -> Ou
     import pyarrow.parquet as pq
     from rich.progress import track
 
+    from feature_repo.tables import EVENTS
+    from ingestion import offsets
     from ingestion.archive import Accounts, Outcome, archive
 
-    batch = str(uuid.uuid4())
+    batch, place = str(uuid.uuid4()), offsets.newest(EVENTS)
     with tempfile.TemporaryDirectory(prefix="backfill-", dir=_folder()) as folder:
         accepted = _prepare(spark, files, args, Path(folder) / "events")
         parts = sorted(Path(folder).glob("events/*.parquet"))
@@ -107,13 +112,13 @@ def load(spark: SparkSession, files: EventFiles, args: argparse.Namespace) -> Ou
         for number, part in enumerate(track(parts, "  storing", transient=True)):
             rows = pq.read_table(part)
             taken = rows.num_rows + (duplicates if number == 0 else 0)
-            done = archive(rows, Accounts(str(args.path), f"{batch}:{number}", taken), batch, number)
+            done = archive(rows, Accounts(str(args.path), f"{batch}:{number}", taken), batch, number, place)
             processed, quarantined = processed + done.processed, quarantined + done.quarantined
     return Outcome(accepted, processed, quarantined, accepted - processed - quarantined)
 
 
 def _prepare(spark: SparkSession, files: EventFiles, args: argparse.Namespace, folder: Path) -> int:
-    """Check the events of ``files`` and leave those to be stored in ``folder``, by day and in parts of bounded size.
+    """Check the events of ``files`` and leave those to be stored in ``folder``, in parts of bounded size.
 
     Returns:
         How many events there were, the duplicates included.
@@ -122,7 +127,7 @@ def _prepare(spark: SparkSession, files: EventFiles, args: argparse.Namespace, f
     from pyspark.sql import Window
     from pyspark.sql import functions as F
 
-    from feature_repo.tables import EVENTS
+    from feature_repo.tables import EVENTS, QUARANTINE
     from ingestion.archive import archivable
     from ingestion.parsing import parse
     from ingestion.recent_ids import STORED_KEY
@@ -136,7 +141,9 @@ def _prepare(spark: SparkSession, files: EventFiles, args: argparse.Namespace, f
     stored = spark.read.format("delta").load(EVENTS.uri).selectExpr(STORED_KEY)
     good = parsed.where("good").withColumn("rank", F.row_number().over(best_first))
     good = good.where("rank = 1").drop("rank").join(stored, "dedup_key", "left_anti")
-    unique = archivable(good.unionByName(parsed.where("not good")))
+    kept = spark.read.format("delta").load(QUARANTINE.uri).selectExpr("source", "offset", "payload AS value")
+    refused = parsed.where("not good").join(kept, ["source", "offset", "value"], "left_anti")
+    unique = archivable(good.unionByName(refused))
     writer = unique.repartition(F.to_date("timestamp")).write.option("maxRecordsPerFile", _EVENTS_PER_PART)
     writer.parquet(str(folder))
     parsed.unpersist()

@@ -54,11 +54,13 @@ def upsert(incoming: pa.Table) -> int:
         return 0
     rows = rows.append_column("created", pa.repeat(pa.scalar(datetime.now(UTC)), rows.num_rows))
     rows = rows.select(CATALOG.schema.names).cast(CATALOG.schema)
-    write_deltalake(CATALOG.uri, rows, mode="append")
     store = open_applied_store()
+    known, given = set(stored["product_id"].to_pylist()), set(rows["product_id"].to_pylist())
+    # Online first: if this is cut off, the rows are still news the next time.
     push_online(store, CATALOG, rows)
-    if set(rows["product_id"].to_pylist()) - set(stored["product_id"].to_pylist()):
-        publish_index(store)
+    if given - known:
+        _publish_index(store, sorted(known | given))
+    write_deltalake(CATALOG.uri, rows, mode="append")
     return rows.num_rows
 
 
@@ -96,14 +98,13 @@ def _news() -> str:
     """
 
 
-def publish_index(store: FeatureStore) -> None:
-    """Write the ids of all products, offline and online, so that a service knows what to ask for."""
+def _publish_index(store: FeatureStore, products: list[str]) -> None:
+    """Write the ids of all products, online and offline, so that a service knows what to ask for."""
     now = datetime.now(UTC)
-    products = sorted(current_rows()["product_id"].to_pylist())
     row = {"shop": SHOP, "event_timestamp": now, "created": now, "product_ids": products}
     index = pa.Table.from_pylist([row], schema=CATALOG_INDEX.schema)
-    write_deltalake(CATALOG_INDEX.uri, index, mode="append")
     push_online(store, CATALOG_INDEX, index)
+    write_deltalake(CATALOG_INDEX.uri, index, mode="append")
 
 
 def learn(events: pa.Table) -> int:

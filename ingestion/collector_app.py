@@ -82,8 +82,7 @@ class Collector:
         """``POST /v1/track`` and the other single calls."""
         event = await read_json(request, self._limits)
         event["type"] = request.url.path.rpartition("/")[2]
-        value = orjson.dumps(stamp(event, datetime.now(UTC)))
-        self._check_size(value)
+        value = self._encode(stamp(event, datetime.now(UTC)))
         violation = check(event)
         if violation is not None:
             self.metrics.invalid.labels(violation.reason).inc()
@@ -106,15 +105,19 @@ class Collector:
         return _json({"success": True, **self._count(events)})
 
     def _message(self, event: Any) -> Message:
-        value = orjson.dumps(event)
-        self._check_size(value)
+        value = self._encode(event)
         return (message_key(event) if isinstance(event, dict) else None), value
 
-    def _check_size(self, value: bytes) -> None:
+    def _encode(self, event: Any) -> bytes:
+        try:
+            value = orjson.dumps(event)
+        except orjson.JSONEncodeError as error:
+            raise Refusal(400, "malformed_json", f"an event cannot be passed on: {error}; none was taken") from error
         if len(value) > self._limits.max_event_bytes:
             raise Refusal(
                 413, "too_large", f"an event is larger than {self._limits.max_event_bytes:,} bytes; none was taken"
             )
+        return value
 
     async def _send(self, messages: Sequence[Message]) -> None:
         started = time.perf_counter()

@@ -7,11 +7,12 @@ import threading
 import time
 from datetime import timedelta
 
-from deltalake import DeltaTable
+from deltalake import CommitProperties, DeltaTable
 from deltalake.exceptions import DeltaError
 
 from feature_repo.settings import get_settings
-from feature_repo.tables import ACTIVITY, LEDGER
+from feature_repo.tables import ACTIVITY, EVENTS, LEDGER
+from ingestion import offsets
 
 log = logging.getLogger(__name__)
 
@@ -23,6 +24,11 @@ class Compactor:
         self._last = time.monotonic()
         self._thread: threading.Thread | None = None
 
+    def finish(self) -> None:
+        """Wait for the present compaction to end."""
+        if self._thread is not None:
+            self._thread.join()
+
     def run_if_due(self) -> None:
         """Start a compaction if the interval has passed and the last one has ended."""
         due = time.monotonic() - self._last > get_settings().stream.compact_every_minutes * 60
@@ -33,14 +39,18 @@ class Compactor:
 
 
 def compact() -> None:
-    """Merge the small files of the tables that each micro-batch appends to, and delete those replaced long ago."""
+    """Merge the small files of the tables that the stream appends to, and delete those replaced long ago."""
     keep = timedelta(hours=get_settings().stream.keep_unused_files_hours)
-    for table in (*ACTIVITY.values(), LEDGER):
+    for table in (*ACTIVITY.values(), EVENTS, LEDGER):
         stored = DeltaTable(table.uri)
+        place = offsets.newest(table)
+        # Log entries are deleted after some time: the place in Kafka must not be lost with them.
+        noted = CommitProperties(custom_metadata={offsets.METADATA_KEY: offsets.to_json(place)}) if place else None
+        hours = int(keep.total_seconds() // 3600)
         try:
-            merged = stored.optimize.compact()
+            merged = stored.optimize.compact(commit_properties=noted)
             # What is younger than the setting stays: readers that began before the merge still need it.
-            stored.vacuum(int(keep.total_seconds() // 3600), enforce_retention_duration=False, dry_run=False)
+            stored.vacuum(hours, enforce_retention_duration=False, dry_run=False, commit_properties=noted)
         except DeltaError as error:
             log.warning("%s was not compacted this time: %s", table.name, error)
         else:

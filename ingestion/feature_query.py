@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -84,8 +84,11 @@ class FeatureQuery:
             self._writers.submit(append_once, ACTIVITY[entity], table, self._generation.app_id, batch_id, covered)
             for entity, table in tables.items()
         ]
-        for entity, table in tables.items():
-            push_online(self._store, ACTIVITY[entity], table)
+        try:
+            for entity, table in tables.items():
+                push_online(self._store, ACTIVITY[entity], table)
+        finally:
+            wait(offline)
         for write in offline:
             write.result()
 

@@ -119,9 +119,7 @@ def discard_generation() -> None:
 def _create(spark: SparkSession, landmark: float | None) -> Generation:
     Generation.folder().mkdir(parents=True)
     versions, start = _base()
-    first, following = offsets.in_kafka()
-    known = start is not None and all(first[p] <= start.get(p, first[p]) <= following[p] for p in first)
-    origin = {p: start.get(p, first[p]) for p in first} if known and start is not None else first
+    origin = offsets.reachable(start or {})
     latest = {entity: latest_rows(entity, version) for entity, version in versions.items()}
     newest = [pc.max(rows["event_timestamp"]).as_py() for rows in latest.values() if rows.num_rows]
     if landmark is None:
@@ -140,6 +138,9 @@ def _base() -> tuple[dict[Entity, int | None], offsets.Offsets | None]:
 
     The tables are committed one after the other; if a crash lost the checkpoint between the two commits, the one ahead
     is read as of the earlier place.
+
+    Raises:
+        DefinitionError: the tables do not belong together.
     """
     covered = {entity: offsets.covered_by(table) for entity, table in ACTIVITY.items()}
     customers, items = covered[Entity.CUSTOMER], covered[Entity.ITEM]
@@ -147,4 +148,9 @@ def _base() -> tuple[dict[Entity, int | None], offsets.Offsets | None]:
         for other_version, other_place in items:
             if place == other_place:
                 return {Entity.CUSTOMER: version, Entity.ITEM: other_version}, place
+    if customers or items:
+        raise DefinitionError(
+            "the feature tables of customers and items do not belong together, as after an interrupted backfill; "
+            "`python -m ingestion backfill --recompute` computes both anew from the stored events"
+        )
     return dict.fromkeys(ACTIVITY), None

@@ -90,15 +90,31 @@ def first_event_time(start: Offsets) -> float | None:
 
 
 def covered_by(table: Table) -> list[tuple[int, Offsets]]:
-    """(version, offsets) of the table's commits that recorded how far in Kafka they reach, the latest first."""
+    """(version, offsets) of the table's latest commits that recorded how far in Kafka they reach, the latest first.
+
+    Commits that only merge or delete files repeat a place, perhaps an older one than the commit before them: they count
+    for no more than that.
+    """
     if not table.exists():
         return []
-    found = []
-    for commit in DeltaTable(table.uri).history(limit=200):
+    found: list[tuple[int, Offsets]] = []
+    for commit in reversed(list(DeltaTable(table.uri).history(limit=200))):
         text = commit.get(METADATA_KEY)
         if text:
-            found.append((int(commit["version"]), from_json(text)))
-    return found
+            repeated = commit["operation"] != "WRITE" and found
+            found.append((int(commit["version"]), found[-1][1] if repeated else from_json(text)))
+    return found[::-1]
+
+
+def reachable(place: Offsets) -> Offsets:
+    """Where in Kafka to go on from ``place``: for each partition there, or where it begins if Kafka has lost the place."""
+    first, following = in_kafka()
+    return {
+        partition: max(place.get(partition, begin), begin)
+        if place.get(partition, begin) <= following[partition]
+        else begin  # the topic was made anew
+        for partition, begin in first.items()
+    }
 
 
 def newest(table: Table) -> Offsets | None:

@@ -71,7 +71,7 @@ def refusal(payload: str | None, received_at: datetime, future_tolerance_seconds
     """Say why Spark's checks refused ``payload``."""
     try:
         event = json.loads(payload or "")
-    except ValueError:
+    except (ValueError, RecursionError):
         return Refusal(Reason.MALFORMED_JSON, "(event)")
     violation = contract.check(event)
     if violation:

@@ -14,6 +14,8 @@ from ingestion.appending import append_once
 from ingestion.parsing import refusal
 from ingestion.producer import open_producer
 
+_TOPIC_PAYLOAD = 100_000  # characters; escaped, a few times as many bytes
+
 
 def quarantine(refused: pa.Table, app_id: str, version: int) -> None:
     """Write refused events; the table holds each once, the topic at least once.
@@ -43,11 +45,16 @@ def quarantine(refused: pa.Table, app_id: str, version: int) -> None:
     append_once(QUARANTINE, pa.Table.from_pylist(rows, schema=QUARANTINE.schema), app_id, version)
 
 
+def _message(row: dict[str, Any]) -> bytes:
+    """For the topic, which has a limit on sizes: the beginning of the payload does."""
+    return orjson.dumps(row | {"payload": (row["payload"] or "")[:_TOPIC_PAYLOAD]})
+
+
 def _publish(rows: list[dict[str, Any]]) -> None:
     kafka = get_settings().kafka
     producer = open_producer(kafka, linger_ms=5, batch_bytes=65_536, delivery_seconds=30)
     try:
-        for sent in [producer.send(kafka.quarantine_topic, orjson.dumps(row)) for row in rows]:
+        for sent in [producer.send(kafka.quarantine_topic, _message(row)) for row in rows]:
             sent.get()
     finally:
         producer.close()

@@ -70,7 +70,8 @@ def start_seeded(start: Callable[[bool], StreamingQuery], checkpoint: Path) -> S
         start: starts the query; the argument says whether to :func:`hold <event_stream>` Kafka.
         checkpoint: the query's checkpoint, which tells whether the seeds have been taken in.
     """
-    if not (checkpoint / "commits" / "0").exists():
+    # Spark keeps the last commits only.
+    if not any((checkpoint / "commits").glob("[0-9]*")):
         seeding = start(True)
         seeding.processAllAvailable()
         seeding.stop()

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from types import FrameType
 from typing import TYPE_CHECKING
 
+from feature_repo.errors import UnavailableError
 from feature_repo.settings import get_settings
 from ingestion.locks import pause_wanted, wait_while, writing_features
 
@@ -18,13 +19,15 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
     from pyspark.sql.streaming import StreamingQuery
 
+    from ingestion.archive_query import ArchiveQuery
+    from ingestion.feature_query import FeatureQuery
+
 log = logging.getLogger(__name__)
 _WATCH_SECONDS = 0.5
 _RETRY_SECONDS = 3.0
 _REPORT_SECONDS = 30.0
 
-# One Spark task slot per query and partition: on few cores the operating system shares them out better than a queue in
-# which a long archive task makes the next features wait.
+# How Spark is set for small, frequent micro-batches.
 SPARK = {
     "spark.scheduler.mode": "FAIR",
     "spark.sql.streaming.stateStore.providerClass": (
@@ -75,8 +78,15 @@ def run(args: argparse.Namespace) -> int:
         landmark: float | None = None
         while True:
             with writing_features():
-                landmark = _run_until_interrupted(spark, store, landmark, once=args.once)
-            if args.once:
+                present = _Run(spark, store, landmark)
+                present.until_interrupted(args.once)
+            landmark = present.next_landmark
+            if present.failure and landmark is None:
+                if args.once:
+                    raise UnavailableError(f"the stream cannot go on: {present.failure}")
+                log.error("starting again in %s s: %s", _RETRY_SECONDS, present.failure)
+                time.sleep(_RETRY_SECONDS)
+            elif args.once and landmark is None:
                 return 0
             if pause_wanted():
                 log.info("pausing for a batch job")
@@ -92,66 +102,87 @@ def _stop(_signal: int, _frame: FrameType | None) -> None:
     raise _Stop
 
 
-def _run_until_interrupted(
-    spark: SparkSession, store: FeatureStore, landmark: float | None, once: bool
-) -> float | None:
-    """Run both queries until one ends or a batch job wants the tables.
+class _Run:
+    """Both queries, from their start until one fails, a batch job wants the tables, or they have to start anew.
 
-    Returns:
-        The landmark that the next generation needs, where the present one has become too old.
+    Attributes:
+        failure: what ended it, in a line; empty if nothing failed.
+        next_landmark: the landmark that the next generation needs, where the present one has become too old.
     """
-    from ingestion.archive_query import ArchiveQuery
-    from ingestion.compaction import Compactor
-    from ingestion.feature_query import FeatureQuery
-    from ingestion.generation import discard_generation, open_generation
 
-    ready = get_settings().home / "run" / "stream.ready"
-    ready.unlink(missing_ok=True)  # a stream that was killed could not remove it
-    generation = open_generation(spark, landmark)
-    features, archive = FeatureQuery(spark, store, generation), ArchiveQuery(spark)
-    queries: list[StreamingQuery] = []
-    try:
+    def __init__(self, spark: SparkSession, store: FeatureStore, landmark: float | None) -> None:
+        from ingestion.archive_query import ArchiveQuery
+        from ingestion.compaction import Compactor
+        from ingestion.feature_query import FeatureQuery
+        from ingestion.generation import open_generation
+
+        self._ready = get_settings().home / "run" / "stream.ready"
+        self._ready.unlink(missing_ok=True)  # a stream that was killed could not remove it
+        self._spark = spark
+        self._generation = open_generation(spark, landmark)
+        self._features, self._archive = FeatureQuery(spark, store, self._generation), ArchiveQuery(spark)
+        self._compactor = Compactor()
+        self._queries: list[StreamingQuery] = []
+        self.failure = ""
+        self.next_landmark: float | None = None
+
+    def until_interrupted(self, once: bool) -> None:
+        """Run; with ``once``, until what Kafka holds now has been processed."""
+        from pyspark.errors import StreamingQueryException
+
+        from ingestion.archive_query import discard_archive_checkpoint
+        from ingestion.generation import discard_generation
+
+        try:
+            self._start()
+            if once:
+                for query in self._queries:
+                    query.processAllAvailable()
+            else:
+                self._watch()
+        except StreamingQueryException as error:
+            self.failure = _summary(error)
+        finally:
+            self._ready.unlink(missing_ok=True)
+            for query in self._queries:
+                query.stop()
+            self._compactor.finish()
+        for query in self._queries:
+            if query.exception() and not self.failure:
+                self.failure = f"{query.name}: {_summary(query.exception())}"
+        self.next_landmark = self._features.expired_at
+        if self.next_landmark is not None or self._generation.outlived:
+            discard_generation()
+        if self._archive.outlived:
+            discard_archive_checkpoint()
+
+    def _start(self) -> None:
+        """Side by side, because each may have to take in its seeds first."""
+
+        def start(name: str, query: FeatureQuery | ArchiveQuery) -> None:
+            self._spark.sparkContext.setLocalProperty("spark.scheduler.pool", name)
+            self._queries.append(query.start())
+
         with ThreadPoolExecutor(2) as starters:
+            features = starters.submit(start, "features", self._features)
+            archive = starters.submit(start, "archive", self._archive)
+            features.result()
+            archive.result()
 
-            def start(name: str, query: FeatureQuery | ArchiveQuery) -> None:
-                spark.sparkContext.setLocalProperty("spark.scheduler.pool", name)
-                queries.append(query.start())
-
-            for started in [starters.submit(start, "features", features), starters.submit(start, "archive", archive)]:
-                started.result()
-        if once:
-            for query in queries:
-                query.processAllAvailable()
-            return None
-        reported, compactor = time.monotonic(), Compactor()
-        while all(query.isActive for query in queries) and not pause_wanted():
-            if generation.outlived or archive.outlived:
-                log.info("starting a new generation, which forgets the ids of old events")
-                break
+    def _watch(self) -> None:
+        reported = time.monotonic()
+        while all(query.isActive for query in self._queries):
+            # The archive's checkpoint can be made anew between two batches only.
+            if (pause_wanted() or self._generation.outlived or self._archive.outlived) and not self._archive.busy:
+                return
             time.sleep(_WATCH_SECONDS)
-            if not ready.exists() and all(query.lastProgress or _idle(query) for query in queries):
-                ready.touch()
-                log.info("ready: %s since %s", get_settings().kafka.events_topic, generation.start)
-            compactor.run_if_due()
+            if not self._ready.exists() and all(query.lastProgress or _idle(query) for query in self._queries):
+                self._ready.touch()
+                log.info("ready: %s since %s", get_settings().kafka.events_topic, self._generation.start)
+            self._compactor.run_if_due()
             if time.monotonic() - reported > _REPORT_SECONDS:
                 reported = time.monotonic()
-                _report(queries)
-    finally:
-        ready.unlink(missing_ok=True)
-        for query in queries:
-            query.stop()
-    if features.expired_at is not None:
-        discard_generation()
-        return features.expired_at
-    if generation.outlived:
-        discard_generation()
-    if archive.outlived:
-        archive.discard()
-    for query in queries:
-        if query.exception():
-            log.error("%s ended, starting again in %s s: %s", query.name, _RETRY_SECONDS, _summary(query.exception()))
-            time.sleep(_RETRY_SECONDS)
-    return None
+                _report(self._queries)
 
 
 def _idle(query: StreamingQuery) -> bool:

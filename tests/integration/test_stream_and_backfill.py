@@ -149,6 +149,12 @@ def check_accounts() -> None:
 
 
 def test_stream_restart_and_backfill_agree_with_a_recomputation(story: Story) -> None:
+    # The stream starts with what is so old that the next events lie beyond what its sums, relative to it, can hold.
+    ancient = session("story-old", timedelta(days=400), 0)
+    story.send(ancient)
+    story.events += ancient
+    story.command("stream", "--once")
+
     # Through the stream: sessions, each event twice, and events that must not count.
     streamed = session("story-ada", timedelta(hours=5), 1) + session("story-bob", timedelta(hours=4), 2)
     second_report = {**streamed[-1], "messageId": "story-second-report"}
@@ -158,10 +164,10 @@ def test_stream_restart_and_backfill_agree_with_a_recomputation(story: Story) ->
     story.send([*streamed, *streamed, second_report, future, absurd, b'{"type": "track", ', b""])
     story.events += streamed
     story.command("stream", "--once")
-    story.check(["story-ada", "story-bob"])
+    story.check(["story-ada", "story-bob", "story-old"])
 
     mine = [row for row in rows(tables.EVENTS) if row["customer_id"].startswith("story-")]
-    assert sorted(row["message_id"] for row in mine) == sorted(one["messageId"] for one in streamed)
+    assert sorted(row["message_id"] for row in mine) == sorted(one["messageId"] for one in ancient + streamed)
     refused = {row["reason"]: row for row in rows(tables.QUARANTINE)}
     assert {"future_timestamp", "absurd_value", "malformed_json"} <= set(refused)
     assert json.loads(refused["future_timestamp"]["payload"]) == future
@@ -183,6 +189,13 @@ def test_stream_restart_and_backfill_agree_with_a_recomputation(story: Story) ->
     story.events += older
     story.check(["story-ada", "story-bob", "story-eve"])
     check_accounts()
+    again = story.command("backfill", str(file))
+    assert f"{len(older) + 4} accepted = 0 processed + 0 quarantined + {len(older) + 4} duplicates" in again
+    check_accounts()
+    # What came in bulk and then arrives live is known, too.
+    story.send([older[0], older[-1]])
+    story.command("stream", "--once")
+    story.check(["story-ada", "story-bob", "story-eve"])
 
     # The disk with the checkpoints is lost: nothing is forgotten, not even which events were seen.
     shutil.rmtree(story.settings.checkpoints)
