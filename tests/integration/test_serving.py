@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,6 +18,7 @@ from shop_stack import ShopStack, shop_stack
 
 from deploy.records import Records
 from feature_repo.contract import ADDED, CLICKED, ORDERED, VIEWED
+from feature_repo.settings import PROJECT_ROOT
 
 PRODUCTS = 60
 
@@ -312,6 +315,23 @@ def test_a_bento_can_be_built(shop: ShopStack, shopper: Shopper) -> None:
     assert built.returncode == 0, built.stdout
     tag = built.stdout.rpartition("__tag__:")[2].split()[0]
     assert (home / "bentos" / Path(*tag.split(":")) / "src" / "serving" / "service.py").is_file()
+
+
+def test_feast_ui_serves_its_page(shop: ShopStack) -> None:
+    port = shop.stack.port("COLLECTOR__PORT")  # nothing else uses it here
+    words = ["feast.cli.cli", "-c", "feature_repo", "ui", "--host", "127.0.0.1", "--port", str(port)]
+    with subprocess.Popen([sys.executable, "-m", *words], cwd=PROJECT_ROOT, env=shop.stack.environment()) as ui:
+        try:
+            until(lambda: answers(f"http://127.0.0.1:{port}/"), seconds=60)
+        finally:
+            ui.terminate()
+
+
+def answers(url: str) -> bool:
+    try:
+        return httpx.get(url).status_code == 200
+    except httpx.TransportError:
+        return False
 
 
 def redis_pid(shop: ShopStack) -> int:

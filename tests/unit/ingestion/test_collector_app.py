@@ -73,6 +73,7 @@ def test_every_call_reaches_kafka_or_says_that_it_did_not(client: TestClient, pa
         (b"{", "malformed_json", None),
         (b'{"userId": "\xff"}', "malformed_json", None),
         (b'{"userId": NaN}', "malformed_json", None),
+        (b'{"userId": "u", "traits": ' + b"[" * 600 + b"]" * 600 + b"}", "malformed_json", None),
         (b"[1]", "malformed_json", None),
         (b"{}", "missing_field", "userId"),
         (b'{"userId": "u"}', "missing_field", "event"),
