@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import sys
+from types import ModuleType
 
 from feature_repo.errors import ShelfwiseError
 
@@ -18,8 +19,13 @@ COMMANDS = {
     "backfill": "load bulk history into the offline store and compute its features",
     "replay": "send recorded events into Kafka in event-time order, at any speed",
     "simulate": "invent a shop: history in bulk, or live traffic to the collector",
+    "rebuild-online": "fill an empty Redis again from the offline store",
     "stream": "run the Spark job: Kafka to features, online and offline",
 }
+
+
+def _module(command: str) -> ModuleType:
+    return importlib.import_module(f"ingestion.{command.replace('-', '_')}")
 
 
 def build_parser(names: list[str]) -> argparse.ArgumentParser:
@@ -29,7 +35,7 @@ def build_parser(names: list[str]) -> argparse.ArgumentParser:
     for name, summary in COMMANDS.items():
         subparser = subparsers.add_parser(name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.")
         if name in names:
-            importlib.import_module(f"ingestion.{name}").add_arguments(subparser)
+            _module(name).add_arguments(subparser)
     return parser
 
 
@@ -38,7 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
     words = sys.argv[1:] if arguments is None else arguments
     args = build_parser([word for word in words if word in COMMANDS][:1]).parse_args(words)
     try:
-        return int(importlib.import_module(f"ingestion.{args.command}").run(args))
+        return int(_module(args.command).run(args))
     except ShelfwiseError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

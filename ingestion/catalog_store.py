@@ -59,7 +59,8 @@ def upsert(incoming: pa.Table) -> int:
     # Online first: if this is cut off, the rows are still news the next time.
     push_online(store, CATALOG, rows)
     if given - known:
-        _publish_index(store, sorted(known | given))
+        index = _push_index(store, sorted(known | given))
+        write_deltalake(CATALOG_INDEX.uri, index, mode="append")
     write_deltalake(CATALOG.uri, rows, mode="append")
     return rows.num_rows
 
@@ -98,13 +99,21 @@ def _news() -> str:
     """
 
 
-def _publish_index(store: FeatureStore, products: list[str]) -> None:
-    """Write the ids of all products, online and offline, so that a service knows what to ask for."""
+def _push_index(store: FeatureStore, products: list[str]) -> pa.Table:
+    """Put the ids of all products online, so that a service knows what to ask for; returns the row."""
     now = datetime.now(UTC)
     row = {"shop": SHOP, "event_timestamp": now, "created": now, "product_ids": products}
     index = pa.Table.from_pylist([row], schema=CATALOG_INDEX.schema)
     push_online(store, CATALOG_INDEX, index)
-    write_deltalake(CATALOG_INDEX.uri, index, mode="append")
+    return index
+
+
+def push_all(store: FeatureStore) -> int:
+    """Put the whole catalogue and its index online; returns how many products that are."""
+    rows = current_rows()
+    push_online(store, CATALOG, rows)
+    _push_index(store, sorted(rows["product_id"].to_pylist()))
+    return int(rows.num_rows)
 
 
 def learn(events: pa.Table) -> int:

@@ -11,17 +11,20 @@ import math
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from deltalake import DeltaTable
+from own_stack import OwnStack
+from redis import Redis
 
 from feature_repo import tables
 from feature_repo.aggregates import ACTION_OF_EVENT, Entity, decayed_sums
 from feature_repo.contract import ADDED, CLICKED, LIST_VIEWED, ORDERED, VIEWED
-from feature_repo.settings import Settings
+from feature_repo.settings import Settings, get_settings
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 Event = dict[str, Any]
@@ -118,6 +121,10 @@ class Story:
         features = open_store().get_online_features([f"{view}:{name}" for name in names], [{entity.key: key}])
         return {name: values[0] for name, values in features.to_dict().items() if name != entity.key}
 
+    def empty_redis(self) -> None:
+        with Redis(host=self.settings.redis.host, port=self.settings.redis.port) as client:
+            client.flushall()
+
     def check(self, customers: list[str]) -> None:
         seen = {product["product_id"] for one in self.events for product in one["properties"]["products"]}
         products = sorted(seen)
@@ -131,8 +138,20 @@ class Story:
 
 
 @pytest.fixture(scope="module")
-def story(kafka_and_redis: Settings, tmp_path_factory: pytest.TempPathFactory) -> Story:
-    return Story(kafka_and_redis, tmp_path_factory.mktemp("story"))
+def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
+    """On a broker and a Redis of its own: which event is the first matters, and everything is lost at times."""
+    stack = OwnStack.at(tmp_path_factory.mktemp("story-stack"))
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in stack.variables.items():
+            patch.setenv(name, value)
+        get_settings.cache_clear()
+        try:
+            up = stack.deploy("up", "kafka", "redis")
+            assert up.returncode == 0, up.stdout
+            yield Story(get_settings(), tmp_path_factory.mktemp("story"))
+        finally:
+            stack.deploy("down")
+    get_settings.cache_clear()
 
 
 def rows(table: tables.Table) -> list[dict[str, Any]]:
@@ -196,6 +215,12 @@ def test_stream_restart_and_backfill_agree_with_a_recomputation(story: Story) ->
     story.send([older[0], older[-1]])
     story.command("stream", "--once")
     story.check(["story-ada", "story-bob", "story-eve"])
+
+    # Redis is lost.
+    story.empty_redis()
+    assert story.online(Entity.CUSTOMER, "story-ada")["event_count"] is None
+    assert "rows/s" in story.command("rebuild-online")
+    story.check(["story-ada", "story-bob", "story-eve", "story-old"])
 
     # The disk with the checkpoints is lost: nothing is forgotten, not even which events were seen.
     shutil.rmtree(story.settings.checkpoints)
