@@ -172,7 +172,7 @@ def test_an_interrupted_up_leaves_nothing(stack: OwnStack, number: int, after_se
         up.send_signal(number)
         output, _ = up.communicate(timeout=60)
 
-    # On a busy machine, the first signal comes before Python can answer to it.
+    # Python ends by the signal itself if it came within an `exec`, as where a dataclass is made, although it was handled.
     assert up.returncode in (130, -number), output
     assert survivors(stack) == set()
     assert stack.deploy("up", "redis").returncode == 0, "no lock may be left either"
