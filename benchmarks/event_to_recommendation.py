@@ -134,9 +134,7 @@ def main() -> None:
         console.print("making a shop, training and starting the stack ...")
         with shop_stack(Path(folder), args.products, args.customers) as shop:
             shop.materialise()
-            trained = shop.run("training", "run")
-            if trained.returncode:
-                raise SystemExit(trained.stdout)
+            shop.train()
             shop.deploy("up")
             arrivals, player = Arrivals(), Round(shop)
             times = []

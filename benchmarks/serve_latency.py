@@ -99,9 +99,7 @@ def main() -> None:
         console.print("making a shop, training and starting both services ...")
         with shop_stack(Path(folder), args.products, args.customers) as shop:
             shop.materialise()
-            trained = shop.run("training", "run")
-            if trained.returncode:
-                raise SystemExit(trained.stdout)
+            shop.train()
             shop.deploy("up", "serving")
             spare = shop.stack.port("COLLECTOR__PORT")
             with empty_service(shop, spare):

@@ -8,7 +8,6 @@ them. The first micro-batches of each, in which Java warms up, do not count. The
 from __future__ import annotations
 
 import argparse
-import os
 import subprocess
 import sys
 import tempfile
@@ -35,17 +34,26 @@ WARM_UP_BATCHES = 2
 
 
 @contextmanager
-def stack(folder: Path) -> Iterator[None]:
-    """Kafka and Redis, with the features registered and the settings of this process pointing there."""
-    own = OwnStack.at(folder)
-    os.environ.update(own.variables)
-    get_settings.cache_clear()
-    try:
-        for arguments in (("deploy", "up", "kafka", "redis"), ("feast.cli.cli", "-c", "feature_repo", "apply")):
-            run(*arguments)
-        yield
-    finally:
-        own.deploy("down")
+def stack(folder: Path, batch: int) -> Iterator[None]:
+    """Kafka and Redis, with the features registered and the settings of this process pointing there.
+
+    Args:
+        folder: where it keeps its data.
+        batch: most events per micro-batch.
+    """
+    free = OwnStack.at(folder)
+    pace = {
+        "SHELFWISE_STREAM__MAX_EVENTS_PER_BATCH": str(batch),
+        "SHELFWISE_STREAM__ARCHIVE_INTERVAL": "0 seconds",
+    }
+    own = OwnStack({**free.variables, **pace})
+    with own.exported():
+        try:
+            for arguments in (("deploy", "up", "kafka", "redis"), ("feast.cli.cli", "-c", "feature_repo", "apply")):
+                run(*arguments)
+            yield
+        finally:
+            own.deploy("down")
 
 
 def run(*arguments: str) -> None:
@@ -103,13 +111,11 @@ def main() -> None:
     args = parser.parse_args()
     if args.data and not args.data.exists():
         raise SystemExit(f"there is no data in {args.data}; without --data an invented shop is used")
-    os.environ["SHELFWISE_STREAM__MAX_EVENTS_PER_BATCH"] = str(args.batch)
-    os.environ["SHELFWISE_STREAM__ARCHIVE_INTERVAL"] = "0 seconds"
     console = Console(stderr=True)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         console.print("starting Kafka and Redis, filling the topic ...")
-        with stack(folder):
+        with stack(folder, args.batch):
             history = args.data or folder / "simulator" / "history"
             if not args.data:
                 run("ingestion", "simulate", "history", "--events", str(args.events))

@@ -6,11 +6,9 @@ delay features. It keeps the ledger: for each batch, accepted = processed + quar
 
 from __future__ import annotations
 
-import json
 import shutil
 import time
 import uuid
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +18,7 @@ from feature_repo.settings import get_settings
 from feature_repo.tables import EVENTS
 from ingestion import offsets
 from ingestion.archive import Accounts, archivable, archive
+from ingestion.checkpoint import CheckpointDescription
 from ingestion.parsing import parse
 from ingestion.recent_ids import write_recent_ids
 from ingestion.sources import event_stream, start_seeded
@@ -44,7 +43,7 @@ class ArchiveQuery:
     @property
     def outlived(self) -> bool:
         """Whether it has remembered ids for long enough."""
-        return time.time() - self._resumed.created > get_settings().stream.renew_after_hours * 3600
+        return self._resumed.outlived
 
     @property
     def busy(self) -> bool:
@@ -92,15 +91,6 @@ def discard_archive_checkpoint() -> None:
         _description().unlink(missing_ok=True)
 
 
-@dataclass(frozen=True)
-class _Resumed:
-    """What is known of a checkpoint: where it started, its application id in Delta, when it was made (epoch seconds)."""
-
-    start: offsets.Offsets
-    app_id: str
-    created: float
-
-
 def _folder() -> Path:
     return get_settings().checkpoints / "archive"
 
@@ -118,19 +108,14 @@ def _latest(log: Path) -> int:
     return max((int(entry.name) for entry in log.glob("[0-9]*") if entry.name.isdigit()), default=-1)
 
 
-def _resume(spark: SparkSession) -> _Resumed:
+def _resume(spark: SparkSession) -> CheckpointDescription:
     """The checkpoint on disk, or a new one that knows the recent ids and starts where the events table ends."""
-    if _description().is_file():
-        stored = json.loads(_description().read_text())
-        stored["start"] = {int(key): value for key, value in stored["start"].items()}
-        return _Resumed(**stored)
+    if resumed := CheckpointDescription.read(_description()):
+        return resumed
     shutil.rmtree(_folder(), ignore_errors=True)
     start = offsets.reachable(offsets.newest(EVENTS) or {})
     _folder().mkdir(parents=True)
     write_recent_ids(spark, start, _seed_ids())
-    resumed = _Resumed(start, str(uuid.uuid4()), time.time())
-    # Written last: a checkpoint without its description was interrupted and is made again.
-    temporary = _description().with_suffix(".tmp")
-    temporary.write_text(json.dumps(asdict(resumed)))
-    temporary.replace(_description())
+    resumed = CheckpointDescription(str(uuid.uuid4()), start, time.time())
+    resumed.write(_description())
     return resumed

@@ -2,16 +2,17 @@
 
 A checkpoint is disposable. What it knows (every key's sums, where in Kafka they stand, recently seen message ids) can be
 had again from the offline store and Kafka: a new generation is seeded with them. That is how the stream starts after a
-backfill, after a lost disk, and when time has moved so far from the landmark that weights would leave a double's range.
+backfill, after a lost disk, when time has moved so far from the landmark that weights would leave a double's range, and
+once a day, because a generation never forgets an id (Spark would look through all ids in each micro-batch to find the old
+ones).
 """
 
 from __future__ import annotations
 
-import json
 import shutil
 import time
 import uuid
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,7 @@ from feature_repo.errors import DefinitionError
 from feature_repo.settings import get_settings
 from feature_repo.tables import ACTIVITY
 from ingestion import offsets
+from ingestion.checkpoint import CheckpointDescription
 from ingestion.contributions import from_feature_columns, seeds
 from ingestion.latest import latest_rows
 from ingestion.recent_ids import write_recent_ids
@@ -34,24 +36,18 @@ _SAFE_HALF_LIVES = 900
 
 
 @dataclass(frozen=True)
-class Generation:
+class Generation(CheckpointDescription):
     """What the feature query needs to know of its checkpoint.
 
     Attributes:
-        app_id: Delta's application id for the writes of this generation; a new checkpoint counts batches from 0 again.
         definition: :func:`definition_hash` that the state was computed with.
         landmark: epoch seconds that forward-decay weights are relative to.
-        start: where in Kafka it starts.
         seeded: whether there were values to start from.
-        created: epoch seconds.
     """
 
-    app_id: str
     definition: str
     landmark: float
-    start: offsets.Offsets
     seeded: bool
-    created: float
 
     @staticmethod
     def folder() -> Path:
@@ -70,11 +66,6 @@ class Generation:
         return self.folder() / "seed_ids"
 
     @property
-    def outlived(self) -> bool:
-        """Whether it has remembered ids for long enough."""
-        return time.time() - self.created > get_settings().stream.renew_after_hours * 3600
-
-    @property
     def last_safe_time(self) -> float:
         """Epoch seconds after which events would make weights too large for a double."""
         return self.landmark + _SAFE_HALF_LIVES * shortest_half_life().total_seconds()
@@ -91,10 +82,7 @@ def open_generation(spark: SparkSession, landmark: float | None = None) -> Gener
         DefinitionError: the aggregates were changed since the checkpoint or the tables were written.
     """
     description = Generation.folder() / "generation.json"
-    if description.is_file():
-        stored = json.loads(description.read_text())
-        stored["start"] = {int(key): value for key, value in stored["start"].items()}
-        generation = Generation(**stored)
+    if generation := Generation.read(description):
         if generation.definition != definition_hash():
             raise DefinitionError(
                 "the declared aggregates have changed since this stream's state was computed. "
@@ -104,10 +92,7 @@ def open_generation(spark: SparkSession, landmark: float | None = None) -> Gener
         return generation
     shutil.rmtree(Generation.folder(), ignore_errors=True)
     generation = _create(spark, landmark)
-    # Written last: a generation without its description was interrupted and is made again.
-    temporary = description.with_suffix(".tmp")
-    temporary.write_text(json.dumps(asdict(generation)))
-    temporary.replace(description)
+    generation.write(description)
     return generation
 
 
@@ -124,7 +109,7 @@ def _create(spark: SparkSession, landmark: float | None) -> Generation:
     newest = [pc.max(rows["event_timestamp"]).as_py() for rows in latest.values() if rows.num_rows]
     if landmark is None:
         landmark = max(newest).timestamp() if newest else offsets.first_event_time(origin) or time.time()
-    generation = Generation(str(uuid.uuid4()), definition_hash(), landmark, origin, bool(newest), created=time.time())
+    generation = Generation(str(uuid.uuid4()), origin, time.time(), definition_hash(), landmark, bool(newest))
     if generation.seeded:
         for entity, rows in latest.items():
             frame = from_feature_columns(entity, spark.createDataFrame(rows))

@@ -31,9 +31,8 @@ def write_recent_ids(spark: SparkSession, start: offsets.Offsets, folder: Path) 
     Most are in the events table, whether it reaches less or more far than ``start``; the others are taken from Kafka.
     """
     ids = [_stored(start)]
-    first, _ = offsets.in_kafka()
-    covered = offsets.newest(EVENTS) or {}
-    begin = {p: min(max(covered.get(p, offset), offset), start[p]) for p, offset in first.items()}
+    covered = offsets.reachable(offsets.newest(EVENTS) or {})
+    begin = {partition: min(offset, start[partition]) for partition, offset in covered.items()}
     if begin != start:
         settings = get_settings().stream
         raw = events_between(spark, begin, start)

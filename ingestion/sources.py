@@ -27,15 +27,12 @@ def event_stream(spark: SparkSession, start: Offsets, hold: bool = False) -> Dat
     """
     settings = get_settings()
     stream = spark.readStream.format("kafka").option("subscribe", settings.kafka.events_topic)
-    options = {
-        "kafka.bootstrap.servers": settings.kafka.servers,
-        "startingOffsets": offsets.to_json(start),
-        "maxOffsetsPerTrigger": str(settings.stream.max_events_per_batch),
-    }
+    options = {"kafka.bootstrap.servers": settings.kafka.servers, "startingOffsets": offsets.to_json(start)}
     if hold:
         # Kafka waits for so many events, or so many days since the epoch; this is as close as Spark has to "not now".
         options |= {"minOffsetsPerTrigger": str(2**62), "maxTriggerDelay": "100000d"}
-        del options["maxOffsetsPerTrigger"]
+    else:
+        options["maxOffsetsPerTrigger"] = str(settings.stream.max_events_per_batch)
     return _rows(stream.options(**options).load())
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from own_stack import OwnStack
 
-from feature_repo.settings import ENV_PREFIX, Settings, get_settings
+from feature_repo.settings import Settings, get_settings
 
 INTEGRATION = Path(__file__).parent / "integration"
 
@@ -25,14 +24,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def stack_env(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnStack]:
     """The tests' own stack; its settings are exported, so that this process and those it starts agree on them."""
     stack = OwnStack.at(tmp_path_factory.mktemp("shelfwise"))
-    with pytest.MonkeyPatch.context() as patch:
-        for name in [name for name in os.environ if name.startswith(ENV_PREFIX)]:
-            patch.delenv(name)
-        for name, value in stack.variables.items():
-            patch.setenv(name, value)
-        get_settings.cache_clear()
+    with stack.exported():
         yield stack
-    get_settings.cache_clear()
 
 
 @pytest.fixture(scope="session")

@@ -7,11 +7,14 @@ import random
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from feature_repo.settings import ENV_PREFIX, HOME_VARIABLE, PROJECT_ROOT
+import pytest
+
+from feature_repo.settings import ENV_PREFIX, HOME_VARIABLE, PROJECT_ROOT, get_settings
 
 PORT_VARIABLES = tuple(
     f"{ENV_PREFIX}{name}"
@@ -46,6 +49,20 @@ class OwnStack:
         """Environment for a process of this stack: no other setting of the calling shell gets in."""
         others = {name: value for name, value in os.environ.items() if not name.startswith(ENV_PREFIX)}
         return {**others, **self.variables}
+
+    @contextmanager
+    def exported(self) -> Iterator[None]:
+        """This process has the settings of this stack and no others, for a while."""
+        with pytest.MonkeyPatch.context() as patch:
+            for name in [name for name in os.environ if name.startswith(ENV_PREFIX)]:
+                patch.delenv(name)
+            for name, value in self.variables.items():
+                patch.setenv(name, value)
+            get_settings.cache_clear()
+            try:
+                yield
+            finally:
+                get_settings.cache_clear()
 
     def deploy(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run a command on the stack to its end; its output, errors included, is in ``stdout``."""

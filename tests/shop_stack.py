@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,11 +13,10 @@ from typing import Any
 
 import offline_data
 import pandas as pd
-import pytest
 from offline_data import Shop
 from own_stack import OwnStack
 
-from feature_repo.settings import ENV_PREFIX, PROJECT_ROOT, get_settings
+from feature_repo.settings import PROJECT_ROOT
 from feature_repo.tables import CATALOG, CUSTOMER_ACTIVITY, Table
 
 
@@ -60,6 +58,11 @@ class ShopStack:
         done = self.run("feast.cli.cli", "-c", "feature_repo", "materialize", since, until)
         assert done.returncode == 0, done.stdout
 
+    def train(self) -> None:
+        """``python -m training run``; must succeed."""
+        done = self.run("training", "run")
+        assert done.returncode == 0, done.stdout
+
     def push_customer(self, customer: str, actions: list[tuple[str, str]]) -> None:
         """Put a customer online who did just these things: (event name, product id), oldest first."""
         at = offline_data.now()
@@ -94,12 +97,7 @@ def shop_stack(home: Path, products: int = 60, customers: int = 250) -> Iterator
     """A stack with a shop's history and Redis running; settings of this process are those of the stack meanwhile."""
     stack = OwnStack.at(home)
     shop = Shop(products, seed=3)
-    with pytest.MonkeyPatch.context() as patch:
-        for name in [name for name in os.environ if name.startswith(ENV_PREFIX)]:
-            patch.delenv(name)
-        for name, value in stack.variables.items():
-            patch.setenv(name, value)
-        get_settings.cache_clear()
+    with stack.exported():
         try:
             events = offline_data.shop_events(shop, customers, offline_data.now())
             offline_data.write_history(shop, events)
@@ -110,4 +108,3 @@ def shop_stack(home: Path, products: int = 60, customers: int = 250) -> Iterator
             yield place
         finally:
             stack.deploy("down")
-    get_settings.cache_clear()

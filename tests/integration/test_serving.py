@@ -81,8 +81,7 @@ def stocked(shop: ShopStack, bare: Shopper) -> Shopper:
 @pytest.fixture(scope="module")
 def shopper(shop: ShopStack, stocked: Shopper) -> Shopper:
     """The service with a model, which it has picked up while running."""
-    done = shop.run("training", "run")
-    assert done.returncode == 0, done.stdout
+    shop.train()
     until(lambda: stocked.ask(user_id="nobody")["model_version"])
     return stocked
 
@@ -302,8 +301,7 @@ def test_metrics_tell_what_was_answered(shopper: Shopper) -> None:
 
 def test_a_newer_model_is_picked_up_while_running(shop: ShopStack, shopper: Shopper) -> None:
     before = shopper.ask(user_id="c1")["model_version"]
-    done = shop.run("training", "run")
-    assert done.returncode == 0, done.stdout
+    shop.train()
     until(lambda: shopper.ask(user_id="c1")["model_version"] not in (None, before), seconds=10)
 
 

@@ -141,17 +141,13 @@ class Story:
 def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
     """On a broker and a Redis of its own: which event is the first matters, and everything is lost at times."""
     stack = OwnStack.at(tmp_path_factory.mktemp("story-stack"))
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in stack.variables.items():
-            patch.setenv(name, value)
-        get_settings.cache_clear()
+    with stack.exported():
         try:
             up = stack.deploy("up", "kafka", "redis")
             assert up.returncode == 0, up.stdout
             yield Story(get_settings(), tmp_path_factory.mktemp("story"))
         finally:
             stack.deploy("down")
-    get_settings.cache_clear()
 
 
 def rows(table: tables.Table) -> list[dict[str, Any]]:

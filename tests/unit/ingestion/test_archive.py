@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -12,7 +10,6 @@ import pytest
 from deltalake import DeltaTable
 
 from feature_repo import tables
-from feature_repo.settings import HOME_VARIABLE, get_settings
 from feature_repo.tables import CATALOG, EVENTS, PRODUCT
 from ingestion import archive as archive_module
 from ingestion import catalog_store
@@ -22,14 +19,7 @@ from ingestion.enrichment import enriched
 NOW = datetime(2026, 5, 4, 23, 59, 30, tzinfo=UTC)
 CUP = {"product_id": "cup", "name": "Cup", "category": "Kitchen", "brand": "Alba", "price": 4.5}
 
-
-@pytest.fixture(autouse=True)
-def warehouse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setenv(HOME_VARIABLE, str(tmp_path))
-    get_settings.cache_clear()
-    tables.create_missing_tables()
-    yield
-    get_settings.cache_clear()
+pytestmark = pytest.mark.usefixtures("warehouse")
 
 
 def product(product_id: str, **fields: Any) -> dict[str, Any]:

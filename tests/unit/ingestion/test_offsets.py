@@ -2,26 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pyarrow as pa
 import pytest
 from deltalake import CommitProperties, DeltaTable, write_deltalake
 
-from feature_repo import tables
-from feature_repo.settings import HOME_VARIABLE, get_settings
 from feature_repo.tables import LEDGER
 from ingestion import offsets
 
-
-@pytest.fixture(autouse=True)
-def warehouse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setenv(HOME_VARIABLE, str(tmp_path))
-    get_settings.cache_clear()
-    tables.create_missing_tables()
-    yield
-    get_settings.cache_clear()
+pytestmark = pytest.mark.usefixtures("warehouse")
 
 
 def noted(place: offsets.Offsets) -> CommitProperties:
