@@ -121,13 +121,15 @@ def _collector(settings: Settings) -> Service:
 
 def _stream(settings: Settings) -> Service:
     ready = settings.home / "run" / "stream.ready"
-
+    health = settings.health
+    metrics = Listener("stream", health.host, health.port, "SHELFWISE_HEALTH__PORT")
     return Service(
         name="stream",
         stage=2,
-        address="-",
+        address=f"{metrics.url}/metrics" if health.port else "-",
         probe=lambda record: probes.fresh_file(ready, record),
         command=lambda: python_module("ingestion", "stream"),
+        listeners=(metrics,) if health.port else (),
         check=java_command,
     )
 

@@ -36,6 +36,8 @@ Position = Annotated[int, Field(ge=0, le=10_000)]
 class Reason(StrEnum):
     """Why an event was refused: the reason codes of the quarantine."""
 
+    EMPTY = "empty"
+    OVERSIZED = "oversized"
     MALFORMED_JSON = "malformed_json"
     WRONG_TYPE = "wrong_type"
     MISSING_FIELD = "missing_field"

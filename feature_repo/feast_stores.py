@@ -6,13 +6,16 @@ warehouse and registry as every other command, with nothing to export first.
 
 from __future__ import annotations
 
+import time
 import warnings
 from collections.abc import Callable
 from datetime import datetime
 from functools import lru_cache
+from itertools import compress
 from pathlib import Path
 from typing import Any, Literal
 
+import pyarrow as pa
 from duckdb_extensions import import_extension
 from feast import FeatureView, RepoConfig
 from feast.infra.key_encoding_utils import serialize_entity_key
@@ -26,7 +29,7 @@ from feast.repo_config import RegistryConfig
 from google.protobuf.timestamp_pb2 import Timestamp
 from pydantic import Field
 
-from feature_repo import point_in_time
+from feature_repo import online_values, point_in_time
 from feature_repo.settings import get_settings
 
 # Feast turns all of them on: messages of its libraries to each other's developers.
@@ -35,12 +38,17 @@ point_in_time.install()
 # DuckDB would download its delta extension at first use; the wheel from the package registry brings it.
 import_extension("delta")
 
+# A hash with the time of the last write of each view, epoch milliseconds: what an emptied Redis does not have.
+WRITTEN = "shelfwise:online"
+_ROWS_PER_ROUND_TRIP = 5_000
+
 
 def redis_connection_string() -> str:
-    """The online store's address in Feast's form ``host:port,password=...``."""
+    """The online store's address in Feast's form ``host:port,option=value,...``."""
     redis = get_settings().redis
+    options = f"socket_timeout={redis.timeout_seconds},socket_connect_timeout={redis.timeout_seconds}"
     password = redis.password.get_secret_value()
-    return f"{redis.address},password={password}" if password else redis.address
+    return f"{redis.address},{options}" + (f",password={password}" if password else "")
 
 
 class HomeRegistryStore(FileRegistryStore):
@@ -105,6 +113,68 @@ class FreshRedisOnlineStore(RedisOnlineStore):
             pipeline.execute()
         if progress:
             progress(len(data))
+
+    def write_rows(self, config: RepoConfig, view: FeatureView, rows: pa.Table, keep_newer: bool = False) -> bool:
+        """Write rows of the view's table as they are, for the one writer that knows what is true now.
+
+        The same layout as :meth:`online_write_batch`, encoded by column: several times as fast as Feast's way through
+        pandas and one message per value.
+
+        Args:
+            config: the store's configuration.
+            view: the feature view; it has one join key.
+            rows: one row per key, with the join key, ``event_timestamp`` and the view's features.
+            keep_newer: leave alone what is stored as of a later time.
+
+        Returns:
+            Whether the view had been written before: if not, the server is a new one, or was emptied.
+        """
+        client = self._get_client(config.online_store)
+        join_key = view.join_keys[0]
+        keys = _entity_keys(join_key, rows[join_key].to_pylist(), config.project)
+        if keep_newer:
+            rows, keys = self._not_older(client, f"_ts:{view.name}", rows, keys)
+        times = _milliseconds(rows)
+        names = [feature.name for feature in view.features]
+        fields = [_field_key(view.name, name) for name in names] + [f"_ts:{view.name}".encode()]
+        columns = [online_values.encoded(rows[name].combine_chunks()) for name in names]
+        columns.append([online_values.timestamp(ms) for ms in times])
+        known = True
+        for start in range(0, len(keys), _ROWS_PER_ROUND_TRIP):
+            with client.pipeline(transaction=False) as pipeline:
+                pipeline.hexists(WRITTEN, view.name)
+                part = slice(start, start + _ROWS_PER_ROUND_TRIP)
+                for key, values in zip(
+                    keys[part], zip(*(column[part] for column in columns), strict=True), strict=True
+                ):
+                    pipeline.hset(key, mapping=dict(zip(fields, values, strict=True)))
+                known = bool(pipeline.execute()[0]) and known
+        return known
+
+    @staticmethod
+    def _not_older(client: Any, field: str, rows: pa.Table, keys: list[bytes]) -> tuple[pa.Table, list[bytes]]:
+        with client.pipeline(transaction=False) as pipeline:
+            for key in keys:
+                pipeline.hget(key, field)
+            stored = [_nanoseconds(raw) for raw in pipeline.execute()]
+        chosen = [ms * 1_000_000 >= known for ms, known in zip(_milliseconds(rows), stored, strict=True)]
+        return rows.filter(pa.array(chosen, pa.bool_())), list(compress(keys, chosen))
+
+    def note_written(self, config: RepoConfig, view: FeatureView) -> None:
+        """Record that all that is known of the view is online, as of now."""
+        self._get_client(config.online_store).hset(WRITTEN, view.name, str(round(time.time() * 1000)))
+
+
+def _milliseconds(rows: pa.Table) -> list[int]:
+    return rows["event_timestamp"].cast(pa.timestamp("ms", tz="UTC"), safe=False).cast(pa.int64()).to_pylist()
+
+
+def _entity_keys(join_key: str, names: list[str], project: str) -> list[bytes]:
+    """Redis keys as Feast makes them: its serialisation of one text value ends with length and text."""
+    empty = serialize_entity_key(EntityKey(join_keys=[join_key], entity_values=[Value(string_val="")]), 3)
+    head, end = empty[:-4], project.encode()
+    texts = [name.encode() for name in names]
+    return [b"".join((head, len(text).to_bytes(4, "little"), text, end)) for text in texts]
 
 
 @lru_cache(maxsize=4096)

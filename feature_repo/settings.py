@@ -65,6 +65,7 @@ class RedisSettings(Section):
     host: str = Field("127.0.0.1", description="address the local Redis listens on")
     port: int = Field(6379, description="port of the local Redis")
     password: SecretStr = Field(SecretStr(""), description="password, if your Redis wants one")
+    timeout_seconds: float = Field(5.0, description="how long to wait for an answer before trying again")
     server: str = Field(
         "",
         description="path of a redis-server to run; empty: an installed one, else the one that came by pip",
@@ -100,19 +101,16 @@ class StreamSettings(Section):
     interval: str = Field(
         "0 seconds", description="refresh interval of the features; 0 seconds: as soon as the last batch ends"
     )
-    archive_interval: str = Field("30 seconds", description="refresh interval of the event archive")
+    offline_seconds: float = Field(5.0, description="how often changed features are written to the offline store")
+    archive_seconds: float = Field(30.0, description="how often events, quarantine and ledger are written")
     max_events_per_batch: int = Field(50_000, description="most events that one micro-batch takes from Kafka")
     duplicate_horizon: str = Field(
         "6 hours",
         description="a message id seen again within this time of its first arrival is known as a duplicate for certain",
     )
-    renew_after_hours: float = Field(
-        24.0, description="after this time the stream forgets ids beyond the horizon, which takes it some seconds"
-    )
     future_tolerance_seconds: int = Field(
         300, description="an event dated further than this after its arrival is quarantined"
     )
-    shuffle_partitions: int = Field(2, description="Spark tasks (and state store shards) per stage")
     compact_every_minutes: float = Field(10.0, description="how often small files of the offline store are merged")
     keep_unused_files_hours: float = Field(24.0, description="how long files that compaction replaced are kept")
 
@@ -120,11 +118,32 @@ class StreamSettings(Section):
 class SparkSettings(Section):
     """The Spark engine under the stream and the backfill."""
 
-    master: str = Field(
-        "local[4]",
-        description="Spark master URL; on one machine, twice the cores, so that features need not wait for the archive",
-    )
+    master: str = Field("local[*]", description="Spark master URL")
     driver_memory: str = Field("2g", description="Java heap of the Spark driver")
+
+
+class HealthSettings(Section):
+    """When ``python -m ingestion health`` raises an alarm, and where the stream serves its metrics."""
+
+    host: str = Field("127.0.0.1", description="address at which the stream serves Prometheus metrics")
+    port: int = Field(9464, description="port of the stream's metrics; 0: none")
+    window_minutes: float = Field(15.0, gt=0, description="length of the window that rates and shares are taken over")
+    lag_messages: int = Field(1_000, description="most messages of a Kafka partition that may wait for the stream")
+    lag_seconds: float = Field(120.0, description="how long more messages than that may wait")
+    event_delay_seconds: float = Field(
+        3_600.0, description="within this time of happening, 95 % of the events must have arrived"
+    )
+    view_seconds: float = Field(60.0, description="how long the online store may lack what has arrived")
+    min_events: int = Field(20, description="fewest events in the window from which the delay is judged")
+    quiet_share: float = Field(0.3, description="a feed below this share of its usual rate is too quiet")
+    quiet_min_events: float = Field(30.0, description="usual events per window from which a feed's rate is judged")
+    partition_min_events: float = Field(
+        50.0, description="events per window in the other partitions from which a quiet one is an alarm"
+    )
+    violation_share: float = Field(
+        0.01, description="share of events refused for one reason and field that is too much"
+    )
+    violation_min_events: int = Field(10, description="fewest such events in the window that are an alarm")
 
 
 class TrainingSettings(Section):
@@ -178,6 +197,7 @@ class Settings(BaseSettings):
     collector: CollectorSettings = CollectorSettings()
     stream: StreamSettings = StreamSettings()
     spark: SparkSettings = SparkSettings()
+    health: HealthSettings = HealthSettings()
     training: TrainingSettings = TrainingSettings()
     serving: ServingSettings = ServingSettings()
 
@@ -185,11 +205,6 @@ class Settings(BaseSettings):
     def warehouse(self) -> Path:
         """Folder of the offline store's Delta tables."""
         return self.home / "warehouse"
-
-    @property
-    def checkpoints(self) -> Path:
-        """Folder of the stream's checkpoints; disposable, because the offline store can reseed them."""
-        return self.home / "checkpoints"
 
     @property
     def bentoml_home(self) -> Path:

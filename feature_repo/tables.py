@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
 
-from feature_repo.aggregates import RECENT, Entity, decayed_sums
+from feature_repo.aggregates import RECENT, Entity, decayed_sums, definition_hash
 from feature_repo.settings import get_settings
 
 TIMESTAMP = pa.timestamp("us", tz="UTC")
@@ -22,14 +23,14 @@ class Table:
         schema: Arrow schema of its columns.
         description: one line for people.
         partition_by: columns that the files are split by.
-        log_retention: how long old entries of Delta's log are kept, as a Spark interval; empty: Delta's default, 30 days.
+        properties: Delta's table properties, and our own.
     """
 
     name: str
     schema: pa.Schema
     description: str
     partition_by: tuple[str, ...] = ()
-    log_retention: str = ""
+    properties: Mapping[str, str | None] | None = None
 
     @property
     def path(self) -> Path:
@@ -54,11 +55,17 @@ class Table:
                 name=self.name,
                 description=self.description,
                 partition_by=list(self.partition_by) or None,
-                configuration={"delta.logRetentionDuration": self.log_retention} if self.log_retention else None,
+                configuration=self.properties,
+                raise_if_key_not_exists=False,
             )
 
 
 def _activity_schema(entity: Entity) -> pa.Schema:
+    """Columns of an activity table.
+
+    The last two say what a row knows of: the stored events before ``place``, the next offset of each Kafka partition, and
+    what came from files; where it was ``recomputed`` over history, of those only what lay before ``event_timestamp``.
+    """
     fields = [
         pa.field(entity.key, pa.string()),
         pa.field("event_timestamp", TIMESTAMP),
@@ -73,7 +80,7 @@ def _activity_schema(entity: Entity) -> pa.Schema:
             pa.field(f"{RECENT.name}_actions", pa.list_(pa.int32())),
             pa.field(f"{RECENT.name}_times", pa.list_(pa.int64())),
         ]
-    return pa.schema(fields)
+    return pa.schema([*fields, ("place", pa.list_(pa.int64())), ("recomputed", pa.bool_())])
 
 
 PRODUCT = pa.struct(
@@ -141,6 +148,12 @@ QUARANTINE = Table(
     "every refused event with its reason and where it came from",
 )
 
+QUARANTINE_REPLAYS = Table(
+    "quarantine_replays",
+    pa.schema([("id", pa.string()), ("message_id", pa.string()), ("replayed_at", TIMESTAMP)]),
+    "which refused events have been put back into the stream, so that none is put back twice",
+)
+
 LEDGER = Table(
     "ledger",
     pa.schema(
@@ -157,21 +170,26 @@ LEDGER = Table(
     "what became of the events of each batch: accepted = processed + quarantined + duplicates",
 )
 
-# Each micro-batch adds an entry to the log: a folder of millions of files would slow down every reader.
-_ACTIVITY_LOG = "interval 2 hours"
+# The definitions that features were computed by, as a property of their tables.
+DEFINITION_PROPERTY = "shelfwise.definition"
+_ACTIVITY_PROPERTIES = {
+    # Every few seconds there is an entry in the log: a folder of millions of files would slow down every reader.
+    "delta.logRetentionDuration": "interval 2 hours",
+    DEFINITION_PROPERTY: definition_hash(),
+}
 
 CUSTOMER_ACTIVITY = Table(
     "customer_activity",
     _activity_schema(Entity.CUSTOMER),
     "what each customer did, as of each moment it changed",
-    log_retention=_ACTIVITY_LOG,
+    properties=_ACTIVITY_PROPERTIES,
 )
 
 ITEM_ACTIVITY = Table(
     "item_activity",
     _activity_schema(Entity.ITEM),
     "what happened to each item, as of each moment it changed",
-    log_retention=_ACTIVITY_LOG,
+    properties=_ACTIVITY_PROPERTIES,
 )
 
 CATALOG = Table(
@@ -209,7 +227,16 @@ CATALOG_INDEX = Table(
 )
 
 ACTIVITY: dict[Entity, Table] = {Entity.CUSTOMER: CUSTOMER_ACTIVITY, Entity.ITEM: ITEM_ACTIVITY}
-ALL_TABLES = (EVENTS, QUARANTINE, LEDGER, CUSTOMER_ACTIVITY, ITEM_ACTIVITY, CATALOG, CATALOG_INDEX)
+ALL_TABLES = (
+    EVENTS,
+    QUARANTINE,
+    QUARANTINE_REPLAYS,
+    LEDGER,
+    CUSTOMER_ACTIVITY,
+    ITEM_ACTIVITY,
+    CATALOG,
+    CATALOG_INDEX,
+)
 
 
 def create_missing_tables() -> None:

@@ -19,6 +19,10 @@ COMMANDS = {
     "backfill": "load bulk history into the offline store and compute its features",
     "replay": "send recorded events into Kafka in event-time order, at any speed",
     "simulate": "invent a shop: history in bulk, or live traffic to the collector",
+    "quarantine": "look at refused events, repair them, and put them back into the stream",
+    "reconcile": "check that every event is accounted for, once",
+    "parity": "compare stored features with what the raw events say",
+    "health": "lag, delays, freshness, quiet feeds and refused events; exits with 1 if something is wrong",
     "rebuild-online": "fill an empty Redis again from the offline store",
     "stream": "run the Spark job: Kafka to features, online and offline",
 }

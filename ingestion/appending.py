@@ -1,41 +1,73 @@
-"""Appending to a Delta table exactly once."""
+"""Rows on their way from Kafka to a Delta table, which takes each place in Kafka once."""
 
 from __future__ import annotations
 
-from functools import lru_cache
+from collections.abc import Callable
 
+import numpy as np
 import pyarrow as pa
-from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
+from deltalake import DeltaTable, write_deltalake
+from numpy.typing import NDArray
 
 from feature_repo.tables import Table
 from ingestion import offsets
+from ingestion.offsets import Offsets
 
 
-def append_once(
-    table: Table, rows: pa.Table, app_id: str, version: int, covered: offsets.Offsets | None = None
-) -> None:
-    """Append ``rows``, unless this version has been committed before, by a run that was killed afterwards.
+class Appender:
+    """Collects rows and commits them together with the place in Kafka that they reach.
 
-    Args:
-        table: where to.
-        rows: in the table's schema.
-        app_id: the writer; each of its checkpoints needs an id of its own, because each counts from 0.
-        version: number of the batch; grows with each.
-        covered: how far in Kafka the batch reaches, recorded with the commit.
+    Attributes:
+        covered: how far in Kafka the committed rows reach.
     """
-    stored = _opened(table.uri)
-    stored.update_incremental()
-    committed = stored.transaction_version(app_id)
-    if committed is not None and committed >= version:
-        return
-    properties = CommitProperties(
-        custom_metadata={offsets.METADATA_KEY: offsets.to_json(covered)} if covered else None,
-        app_transactions=[Transaction(app_id, version)],
-    )
-    write_deltalake(stored, rows, mode="append", commit_properties=properties)
+
+    def __init__(self, table: Table, first: Offsets, following: Offsets) -> None:
+        """Go on where the table ends, in a topic that reaches from ``first`` to ``following``."""
+        self.covered = offsets.reachable(offsets.covered(table), first, following)
+        self._table = table
+        self._reached = self.covered
+        self._waiting: list[pa.Table] = []
+        # Kept open: to open a table reads its log since the last checkpoint, which takes longer than to append.
+        self._stored: DeltaTable | None = None
+
+    @property
+    def waiting(self) -> int:
+        """How many rows have not been committed."""
+        return sum(rows.num_rows for rows in self._waiting)
+
+    def reached(self, place: Offsets) -> Offsets:
+        """How far the table reaches, the waiting rows included, when it has taken what lies before ``place``."""
+        return {partition: max(offset, self._reached.get(partition, 0)) for partition, offset in place.items()}
+
+    def beyond(self, rows: pa.Table) -> NDArray[np.bool_]:
+        """Which rows, by their ``partition`` and ``offset``, the table has not taken yet."""
+        known = np.zeros(max([*self._reached, *_partitions(rows)], default=-1) + 1, np.int64)
+        for partition, offset in self._reached.items():
+            known[partition] = offset
+        return rows["offset"].to_numpy() >= known[rows["partition"].to_numpy()]
+
+    def add(self, rows: pa.Table, place: Offsets) -> None:
+        """Take rows that come from what lies before ``place``."""
+        if rows.num_rows:
+            self._waiting.append(rows)
+        self._reached = self.reached(place)
+
+    def commit(self, prepared: Callable[[pa.Table], pa.Table] = lambda rows: rows) -> None:
+        """Append what is waiting, after a last touch."""
+        if self._reached == self.covered:
+            return
+        if self._stored is None:
+            self._stored = DeltaTable(self._table.uri)
+        self._stored.update_incremental()
+        rows = pa.concat_tables(self._waiting) if self._waiting else self._table.schema.empty_table()
+        write_deltalake(self._stored, prepared(rows), mode="append", commit_properties=offsets.commit(self._reached))
+        self.covered = self._reached
+        self._waiting = []
+
+    def waiting_rows(self) -> pa.Table:
+        """What has been taken and not been committed."""
+        return pa.concat_tables([self._table.schema.empty_table(), *self._waiting])
 
 
-@lru_cache
-def _opened(uri: str) -> DeltaTable:
-    """The table, kept: opening one anew reads the log since its last checkpoint, which takes longer than to append."""
-    return DeltaTable(uri)
+def _partitions(rows: pa.Table) -> list[int]:
+    return rows["partition"].unique().to_pylist()

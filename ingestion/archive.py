@@ -1,12 +1,10 @@
 """Putting checked events where they belong: the events table, the quarantine, the catalogue and the ledger.
 
-The archive query and the backfill both end here, so that an event is treated alike whichever way it came. It works on Arrow
-tables in this process: for batches of some thousand events, Spark's planning and Delta log replay take many times longer.
+The stream and the backfill both use what is here, so that an event is treated alike whichever way it came.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -14,78 +12,97 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyspark.sql import functions as F
 
-from feature_repo.tables import EVENTS, LEDGER, PRODUCT
-from ingestion import catalog_store, offsets
-from ingestion.appending import append_once
+from feature_repo.settings import get_settings
+from feature_repo.tables import EVENTS, LEDGER, PRODUCT, QUARANTINE
+from ingestion import catalog_store
+from ingestion.appending import Appender
 from ingestion.enrichment import enriched
-from ingestion.quarantine import quarantine
+from ingestion.offsets import Offsets
+from ingestion.quarantining import publish, refused_rows
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
 
-@dataclass(frozen=True)
-class Accounts:
-    """What was taken in: ``accepted`` events of ``source`` in ``batch``."""
-
-    source: str
-    batch: str
-    accepted: int
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What became of a batch; accepted = processed + quarantined + duplicates."""
-
-    accepted: int
-    processed: int
-    quarantined: int
-    duplicates: int
-
-
 def archivable(parsed: DataFrame) -> DataFrame:
-    """What :func:`archive` wants of the rows of :func:`ingestion.parsing.parse`: refused events keep their payload."""
+    """What the archive wants of the rows of :func:`ingestion.parsing.parse`: refused events keep their payload."""
     kept = F.transform("products", lambda p: F.struct(*(p[field.name].alias(field.name) for field in PRODUCT)))
     names = [name for name in EVENTS.schema.names if name not in ("products", "dt")]
-    return parsed.select(
-        "good", F.when(~F.col("good"), F.col("value")).alias("payload"), kept.alias("products"), *names
-    )
+    payload = F.when(~F.col("good"), F.col("value")).alias("payload")
+    return parsed.select("good", "dedup_key", payload, kept.alias("products"), *names)
 
 
-def archive(
-    unique: pa.Table, accounts: Accounts, app_id: str, version: int, covered: offsets.Offsets | None = None
-) -> Outcome:
-    """Write one batch; doing it again with the same ``app_id`` and ``version`` changes nothing.
-
-    Args:
-        unique: rows of :func:`archivable` without duplicates.
-        accounts: how many events the batch started from.
-        app_id: Delta application id of the writer.
-        version: the batch's number within ``app_id``.
-        covered: how far in Kafka the batch reaches, recorded with the events.
-    """
-    good, refused = unique.filter(unique["good"]), unique.filter(pc.invert(unique["good"]))
+def event_rows(good: pa.Table) -> pa.Table:
+    """Rows of the events table, from good rows of :func:`archivable`."""
     days = good["timestamp"].cast(pa.date32())
     columns = [days if name == "dt" else good[name] for name in EVENTS.schema.names]
-    events = pa.table(columns, names=EVENTS.schema.names).cast(EVENTS.schema)
-    append_once(EVENTS, enriched(events), app_id, version, covered)
-    if refused.num_rows:
-        quarantine(refused, app_id, version)
-    catalog_store.learn(events)
-    duplicates = accounts.accepted - good.num_rows - refused.num_rows
-    outcome = Outcome(accounts.accepted, good.num_rows, refused.num_rows, duplicates)
-    _record(accounts, outcome, app_id, version)
-    return outcome
+    return pa.table(columns, names=EVENTS.schema.names).cast(EVENTS.schema)
 
 
-def _record(accounts: Accounts, outcome: Outcome, app_id: str, version: int) -> None:
+def ledger_row(source: str, batch: str, accepted: int, processed: int, quarantined: int) -> pa.Table:
+    """A row of the ledger; what was neither processed nor quarantined were duplicates."""
     row = {
-        "source": accounts.source,
-        "batch": accounts.batch,
+        "source": source,
+        "batch": batch,
         "recorded_at": datetime.now(UTC),
-        "accepted": outcome.accepted,
-        "processed": outcome.processed,
-        "quarantined": outcome.quarantined,
-        "duplicates": outcome.duplicates,
+        "accepted": accepted,
+        "processed": processed,
+        "quarantined": quarantined,
+        "duplicates": accepted - processed - quarantined,
     }
-    append_once(LEDGER, pa.Table.from_pylist([row], schema=LEDGER.schema), app_id, version)
+    return pa.Table.from_pylist([row], schema=LEDGER.schema)
+
+
+class Archive:
+    """What the stream has taken in and not written yet, besides features."""
+
+    def __init__(self, first: Offsets, following: Offsets) -> None:
+        """Go on where the tables end, in a topic that reaches from ``first`` to ``following``."""
+        self._events, self._quarantine, self._ledger = (
+            Appender(table, first, following) for table in (EVENTS, QUARANTINE, LEDGER)
+        )
+
+    @property
+    def covered(self) -> list[Offsets]:
+        """How far in Kafka each table reaches."""
+        return [self._events.covered, self._quarantine.covered, self._ledger.covered]
+
+    @property
+    def waiting(self) -> int:
+        """How many events have not been written."""
+        return self._events.waiting + self._quarantine.waiting
+
+    def waiting_events(self) -> pa.Table:
+        """Rows of the events table that have not been written."""
+        return self._events.waiting_rows()
+
+    def take(self, rows: pa.Table, counted: pa.Array, place: Offsets) -> None:
+        """Take a batch.
+
+        Args:
+            rows: all rows of :func:`archivable` of the batch.
+            counted: which of them are events that count: good, and the first of their ids.
+            place: where in Kafka the batch ends.
+        """
+        self._events.add(event_rows(rows.filter(pc.and_(counted, pa.array(self._events.beyond(rows))))), place)
+        bad = pc.invert(rows["good"])
+        refused = refused_rows(rows.filter(pc.and_(bad, pa.array(self._quarantine.beyond(rows)))))
+        if refused.num_rows:
+            publish(refused)
+        self._quarantine.add(refused, place)
+        fresh = pa.array(self._ledger.beyond(rows))
+        accepted, processed, quarantined = (
+            pc.sum(mask).as_py() or 0 for mask in (fresh, pc.and_(fresh, counted), pc.and_(fresh, bad))
+        )
+        if accepted:
+            ends = self._ledger.reached(place)
+            batch = " ".join(f"{partition}:{ends[partition]}" for partition in sorted(ends))
+            row = ledger_row(get_settings().kafka.events_topic, batch, accepted, processed, quarantined)
+            self._ledger.add(row, place)
+
+    def write(self) -> None:
+        """Write what is waiting; the catalogue learns of new products first, or a crash could make it miss them."""
+        catalog_store.learn(self.waiting_events())
+        self._events.commit(enriched)
+        self._quarantine.commit()
+        self._ledger.commit()

@@ -8,6 +8,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,8 +19,8 @@ from feature_repo.settings import get_settings
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
-    from ingestion.archive import Outcome
     from ingestion.event_files import EventFiles
+    from ingestion.online import OnlineStore
 
 _SPARK = {
     "spark.sql.shuffle.partitions": "16",
@@ -27,6 +28,7 @@ _SPARK = {
     "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
 }
 _EVENTS_PER_PART = 50_000
+_FILES = "file:"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -49,7 +51,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.epilog = (
         "Events that are stored already are recognised by their ids, so that a backfill can be repeated. A running stream "
-        "pauses meanwhile (Kafka keeps what arrives) and goes on from the new history."
+        "pauses while events are loaded and while the new features take the place of the old ones (Kafka keeps what "
+        "arrives), not while they are computed."
     )
 
 
@@ -57,64 +60,119 @@ def run(args: argparse.Namespace) -> int:
     if (args.path is None) != args.recompute:
         raise InputError("give a PATH to load, or --recompute to compute features anew from the stored events")
     from ingestion.event_files import discover
+    from ingestion.locks import stream_paused
+    from ingestion.online import open_online_store
 
     files = discover(args.path) if args.path else None
-    from feature_repo.tables import EVENTS
-    from ingestion import history, offsets
-    from ingestion.archive_query import discard_archive_checkpoint
-    from ingestion.generation import discard_generation
-    from ingestion.locks import stream_paused
-    from ingestion.online import open_applied_store, push_latest
-    from ingestion.session import open_spark
+    online = open_online_store()
+    if files:
+        from ingestion.session import open_spark
 
-    with _step("starting Spark"):
-        store = open_applied_store()
-        spark = open_spark("shelfwise-backfill", _SPARK)
-    try:
-        with stream_paused():
-            if files:
-                with _step(f"loading events from {args.path}"):
-                    outcome = load(spark, files, args)
-                print(
-                    f"{outcome.accepted:,} accepted = {outcome.processed:,} processed + "
-                    f"{outcome.quarantined:,} quarantined + {outcome.duplicates:,} duplicates"
-                )
-            # Whatever ends this, the stream must not go on from what it knew before.
-            discard_generation()
-            discard_archive_checkpoint()
-            with _step("computing features over all stored events"):
-                covered = offsets.newest(EVENTS)
-                rows = history.recompute(spark, covered)
-            print(", ".join(f"{count:,} {entity.value} rows" for entity, count in rows.items()))
-            for entity in rows:
-                with _step(f"pushing the latest {entity.value} features online"):
-                    push_latest(store, entity)
-    finally:
-        spark.stop()
+        with _step("starting Spark"):
+            spark = open_spark("shelfwise-backfill", _SPARK)
+        try:
+            with stream_paused(), _step(f"loading events from {args.path}"):
+                outcome = load(spark, files, args)
+        finally:
+            spark.stop()
+        print(
+            f"{outcome.accepted:,} accepted = {outcome.processed:,} processed + "
+            f"{outcome.quarantined:,} quarantined + {outcome.duplicates:,} duplicates"
+        )
+    _recompute(online)
     return 0
+
+
+def _recompute(online: OnlineStore) -> None:
+    """Compute all features over all stored events, and let them take the place of the present ones.
+
+    The stream goes on meanwhile, and pauses for the exchange only; then it takes in again what came since.
+    """
+    from feature_repo.aggregates import Entity
+    from ingestion import history
+    from ingestion.locks import stream_paused
+    from ingestion.progress import progress_bar
+
+    with tempfile.TemporaryDirectory(prefix="history-", dir=_folder()) as folder:
+        with _step("computing features over all stored events"), progress_bar() as progress:
+            task = progress.add_task("events", total=None)
+            computed = history.compute(
+                Path(folder), lambda done, total: progress.update(task, completed=done, total=total)
+            )
+        with stream_paused():
+            rows = history.install(computed)
+            print(", ".join(f"{count:,} {entity.value} rows" for entity, count in rows.items()))
+            for entity in Entity:
+                with _step(f"writing the latest {entity.value} features online"):
+                    online.fill_latest(entity)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of the events of a file; accepted = processed + quarantined + duplicates."""
+
+    accepted: int
+    processed: int
+    quarantined: int
+
+    @property
+    def duplicates(self) -> int:
+        return self.accepted - self.processed - self.quarantined
 
 
 def load(spark: SparkSession, files: EventFiles, args: argparse.Namespace) -> Outcome:
     """Check, clean and store the events of ``files`` that are not stored yet."""
+    import pyarrow.compute as pc
     import pyarrow.parquet as pq
+    from deltalake import write_deltalake
     from rich.progress import track
 
-    from feature_repo.tables import EVENTS
-    from ingestion import offsets
-    from ingestion.archive import Accounts, Outcome, archive
+    from feature_repo.tables import EVENTS, LEDGER, QUARANTINE
+    from ingestion import catalog_store
+    from ingestion.archive import event_rows, ledger_row
+    from ingestion.enrichment import enriched
+    from ingestion.quarantining import publish, refused_rows
 
-    batch, place = str(uuid.uuid4()), offsets.newest(EVENTS)
+    _settle_accounts()
+    processed = quarantined = 0
     with tempfile.TemporaryDirectory(prefix="backfill-", dir=_folder()) as folder:
         accepted = _prepare(spark, files, args, Path(folder) / "events")
-        parts = sorted(Path(folder).glob("events/*.parquet"))
-        duplicates = accepted - sum(pq.read_metadata(part).num_rows for part in parts)
-        processed = quarantined = 0
-        for number, part in enumerate(track(parts, "  storing", transient=True)):
+        for part in track(sorted(Path(folder).glob("events/*.parquet")), "  storing", transient=True):
             rows = pq.read_table(part)
-            taken = rows.num_rows + (duplicates if number == 0 else 0)
-            done = archive(rows, Accounts(str(args.path), f"{batch}:{number}", taken), batch, number, place)
-            processed, quarantined = processed + done.processed, quarantined + done.quarantined
-    return Outcome(accepted, processed, quarantined, accepted - processed - quarantined)
+            events = event_rows(rows.filter(rows["good"]))
+            refused = refused_rows(rows.filter(pc.invert(rows["good"])))
+            catalog_store.learn(events)
+            write_deltalake(EVENTS.uri, enriched(events), mode="append")
+            if refused.num_rows:
+                publish(refused)
+                write_deltalake(QUARANTINE.uri, refused, mode="append")
+            processed, quarantined = processed + events.num_rows, quarantined + refused.num_rows
+        row = ledger_row(f"{_FILES}{args.path}", str(uuid.uuid4()), accepted, processed, quarantined)
+        write_deltalake(LEDGER.uri, row, mode="append")
+    return Outcome(accepted, processed, quarantined)
+
+
+def _settle_accounts() -> None:
+    """Enter into the ledger what a backfill stored that was killed before it could do so itself."""
+    import pyarrow.compute as pc
+    from deltalake import DeltaTable, write_deltalake
+
+    from feature_repo.tables import EVENTS, LEDGER, QUARANTINE
+    from ingestion.archive import ledger_row
+
+    stored = [
+        DeltaTable(table.uri).to_pyarrow_dataset().count_rows(filter=pc.field("partition").is_null())
+        for table in (EVENTS, QUARANTINE)
+    ]
+    ledger = DeltaTable(LEDGER.uri).to_pyarrow_table()
+    entered = ledger.filter(pc.starts_with(ledger["source"], _FILES))
+    processed, quarantined = (
+        count - (pc.sum(entered[name]).as_py() or 0)
+        for count, name in zip(stored, ("processed", "quarantined"), strict=True)
+    )
+    if processed or quarantined:
+        row = ledger_row(f"{_FILES}interrupted", str(uuid.uuid4()), processed + quarantined, processed, quarantined)
+        write_deltalake(LEDGER.uri, row, mode="append")
 
 
 def _prepare(spark: SparkSession, files: EventFiles, args: argparse.Namespace, folder: Path) -> int:
@@ -129,17 +187,17 @@ def _prepare(spark: SparkSession, files: EventFiles, args: argparse.Namespace, f
 
     from feature_repo.tables import EVENTS, QUARANTINE
     from ingestion.archive import archivable
-    from ingestion.parsing import parse
+    from ingestion.parsing import Limits, parse
     from ingestion.recent_ids import STORED_KEY
 
-    parsed = parse(_raw(spark, files), get_settings().stream.future_tolerance_seconds)
+    parsed = parse(_raw(spark, files), Limits.configured())
     # The rows are numbered as they are read: kept, so that a second pass sees the same numbers.
     parsed = _selected(parsed, args.since, args.until, args.shift).persist(StorageLevel.DISK_ONLY)
     accepted = parsed.count()
-    # Of two reports of an order, the one that says what it was worth is kept.
-    best_first = Window.partitionBy("dedup_key").orderBy(F.desc_nulls_last("revenue"), "timestamp", "source", "offset")
+    # Of two reports of an order the first counts, as in the stream.
+    earliest = Window.partitionBy("dedup_key").orderBy("timestamp", "source", "offset")
     stored = spark.read.format("delta").load(EVENTS.uri).selectExpr(STORED_KEY)
-    good = parsed.where("good").withColumn("rank", F.row_number().over(best_first))
+    good = parsed.where("good").withColumn("rank", F.row_number().over(earliest))
     good = good.where("rank = 1").drop("rank").join(stored, "dedup_key", "left_anti")
     kept = spark.read.format("delta").load(QUARANTINE.uri).selectExpr("source", "offset", "payload AS value")
     refused = parsed.where("not good").join(kept, ["source", "offset", "value"], "left_anti")
@@ -171,7 +229,7 @@ def _raw(spark: SparkSession, files: EventFiles) -> DataFrame:
     return rows.select(
         value.alias("value"),
         F.current_timestamp().alias("received_at"),
-        F.concat(F.lit("file:"), place).alias("source"),
+        F.concat(F.lit(_FILES), place).alias("source"),
         F.lit(None).cast("int").alias("partition"),
         F.monotonically_increasing_id().alias("offset"),
     )

@@ -7,17 +7,14 @@ themselves, so that a product that is clicked can be recommended before a catalo
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
 
 import duckdb
 import pyarrow as pa
+import pyarrow.compute as pc
 from deltalake import DeltaTable, write_deltalake
 
 from feature_repo.tables import CATALOG, CATALOG_INDEX
-from ingestion.online import open_applied_store, push_online
-
-if TYPE_CHECKING:
-    from feast import FeatureStore
+from ingestion.online import OnlineStore, open_online_store
 
 SHOP = "all"  # the one key of the catalogue index
 _COMPARED = ("name", "category", "brand", "price", "currency", "stock", "origin")
@@ -25,9 +22,13 @@ _COMPARED = ("name", "category", "brand", "price", "currency", "stock", "origin"
 
 def current_rows() -> pa.Table:
     """The latest row of each product, in the schema of the catalogue table."""
-    stored = DeltaTable(CATALOG.uri).to_pyarrow_table()
+    return _newest(DeltaTable(CATALOG.uri).to_pyarrow_table())
+
+
+def _newest(stored: pa.Table) -> pa.Table:
     newest = "row_number() OVER (PARTITION BY product_id ORDER BY event_timestamp DESC, created DESC) = 1"
     with duckdb.connect() as connection:
+        connection.execute("SET TimeZone = 'UTC'")
         connection.register("stored", stored)
         return connection.sql(f"SELECT * FROM stored QUALIFY {newest}").to_arrow_table().cast(CATALOG.schema)
 
@@ -54,12 +55,15 @@ def upsert(incoming: pa.Table) -> int:
         return 0
     rows = rows.append_column("created", pa.repeat(pa.scalar(datetime.now(UTC)), rows.num_rows))
     rows = rows.select(CATALOG.schema.names).cast(CATALOG.schema)
-    store = open_applied_store()
+    online = open_online_store()
     known, given = set(stored["product_id"].to_pylist()), set(rows["product_id"].to_pylist())
     # Online first: if this is cut off, the rows are still news the next time.
-    push_online(store, CATALOG, rows)
+    everything = _newest(pa.concat_tables([stored.cast(CATALOG.schema), rows]))
+    changed = everything.filter(pc.is_in(everything["product_id"], value_set=pa.array(sorted(given))))
+    if not online.push(CATALOG, changed):
+        online.fill(CATALOG, everything, "products")
     if given - known:
-        index = _push_index(store, sorted(known | given))
+        index = _push_index(online, sorted(known | given))
         write_deltalake(CATALOG_INDEX.uri, index, mode="append")
     write_deltalake(CATALOG.uri, rows, mode="append")
     return rows.num_rows
@@ -99,21 +103,20 @@ def _news() -> str:
     """
 
 
-def _push_index(store: FeatureStore, products: list[str]) -> pa.Table:
+def _push_index(online: OnlineStore, products: list[str]) -> pa.Table:
     """Put the ids of all products online, so that a service knows what to ask for; returns the row."""
     now = datetime.now(UTC)
     row = {"shop": SHOP, "event_timestamp": now, "created": now, "product_ids": products}
     index = pa.Table.from_pylist([row], schema=CATALOG_INDEX.schema)
-    push_online(store, CATALOG_INDEX, index)
+    online.fill(CATALOG_INDEX, index, "index")
     return index
 
 
-def push_all(store: FeatureStore) -> int:
+def fill_online(online: OnlineStore) -> int:
     """Put the whole catalogue and its index online; returns how many products that are."""
     rows = current_rows()
-    push_online(store, CATALOG, rows)
-    _push_index(store, sorted(rows["product_id"].to_pylist()))
-    return int(rows.num_rows)
+    _push_index(online, sorted(rows["product_id"].to_pylist()))
+    return online.fill(CATALOG, rows, "products")
 
 
 def learn(events: pa.Table) -> int:

@@ -7,12 +7,11 @@ import threading
 import time
 from datetime import timedelta
 
-from deltalake import CommitProperties, DeltaTable
+from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
 
 from feature_repo.settings import get_settings
-from feature_repo.tables import ACTIVITY, EVENTS, LEDGER
-from ingestion import offsets
+from feature_repo.tables import ACTIVITY, EVENTS, LEDGER, QUARANTINE
 
 log = logging.getLogger(__name__)
 
@@ -41,16 +40,12 @@ class Compactor:
 def compact() -> None:
     """Merge the small files of the tables that the stream appends to, and delete those replaced long ago."""
     keep = timedelta(hours=get_settings().stream.keep_unused_files_hours)
-    for table in (*ACTIVITY.values(), EVENTS, LEDGER):
+    for table in (*ACTIVITY.values(), EVENTS, QUARANTINE, LEDGER):
         stored = DeltaTable(table.uri)
-        place = offsets.newest(table)
-        # Log entries are deleted after some time: the place in Kafka must not be lost with them.
-        noted = CommitProperties(custom_metadata={offsets.METADATA_KEY: offsets.to_json(place)}) if place else None
-        hours = int(keep.total_seconds() // 3600)
         try:
-            merged = stored.optimize.compact(commit_properties=noted)
+            merged = stored.optimize.compact()
             # What is younger than the setting stays: readers that began before the merge still need it.
-            stored.vacuum(hours, enforce_retention_duration=False, dry_run=False, commit_properties=noted)
+            stored.vacuum(int(keep.total_seconds() // 3600), enforce_retention_duration=False, dry_run=False)
         except DeltaError as error:
             log.warning("%s was not compacted this time: %s", table.name, error)
         else:

@@ -1,199 +1,157 @@
-"""From events to the declared aggregates, in native Spark SQL: shared by the stream and the backfill.
-
-Each event becomes one contribution per entity that it says something of. Contributions of both entities share numbered
-columns (``s0``, ``s1``, ...: the j-th declared sum of the row's entity), so that one aggregation keeps all features.
-"""
+"""What events add to the declared aggregates: the declarations, compiled to columns."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 
-from pyspark.sql import Column, DataFrame
-from pyspark.sql import functions as F
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from feature_repo.aggregates import ACTION_OF_EVENT, RECENT, DecayedSum, Entity, decayed_sums
+from ingestion.moments import epoch_ms
 
-SLOTS = [f"s{j}" for j in range(max(len(decayed_sums(entity)) for entity in Entity))]
-KEY = ["entity", "key"]
-_CUSTOMER_EVENTS = sorted({a.event for a in decayed_sums(Entity.CUSTOMER)} | set(RECENT.events))
-_ITEM_EVENTS = sorted({a.event for a in decayed_sums(Entity.ITEM)})
-CONTRIBUTING_EVENTS = sorted({*_CUSTOMER_EVENTS, *_ITEM_EVENTS})
+Integers = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+_EVENTS: dict[Entity, list[str]] = {
+    Entity.CUSTOMER: sorted({a.event for a in decayed_sums(Entity.CUSTOMER)} | set(RECENT.events)),
+    Entity.ITEM: sorted({a.event for a in decayed_sums(Entity.ITEM)}),
+}
+CONTRIBUTING_EVENTS = sorted({name for names in _EVENTS.values() for name in names})
 
 
-def contributes() -> Column:
-    """Whether an event changes any feature."""
-    return (F.col("type") == "track") & F.col("event").isin(CONTRIBUTING_EVENTS) & (F.size("products") > 0)
+@dataclass(frozen=True)
+class Contributions:
+    """What some events add, to one entity.
+
+    Attributes:
+        keys: whom each addition is to, shape (n,).
+        ms: when it happened, epoch milliseconds, shape (n,).
+        moments: from when on it counts for the key, epoch milliseconds, shape (n,); at the earliest when it happened.
+        events: what happened, as names, shape (n,).
+        values: for each sum of a product's field, its name and what to add, shape (n,).
+        elements: for customers, the interactions with products.
+    """
+
+    keys: pa.Array
+    ms: Integers
+    moments: Integers
+    events: pa.Array
+    values: dict[str, Floats]
+    elements: Elements | None = None
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def weights(self) -> Iterator[tuple[int, NDArray[np.bool_], Floats | float]]:
+        """Per declared sum: its position, the rows that concern it, and what those add (before any decay)."""
+        codes = {name: number for number, name in enumerate(dict.fromkeys(a.event for a in _sums_of(self)))}
+        code = pc.index_in(self.events, value_set=pa.array(list(codes), pa.string())).fill_null(-1).to_numpy()
+        masks = {name: code == number for name, number in codes.items()}
+        for position, aggregate in enumerate(_sums_of(self)):
+            mask = masks[aggregate.event]
+            yield position, mask, self.values[aggregate.value][mask] if aggregate.value else 1.0
+
+    def take(self, rows: Integers) -> Contributions:
+        """Some of the rows, in ascending order."""
+        chosen = pa.array(rows)
+        values = {name: column[rows] for name, column in self.values.items()}
+        elements = self.elements.of(rows) if self.elements else None
+        return Contributions(
+            self.keys.take(chosen), self.ms[rows], self.moments[rows], self.events.take(chosen), values, elements
+        )
 
 
-def contributions(events: DataFrame, landmark: float) -> DataFrame:
-    """One row per entity that an event says something of.
+@dataclass(frozen=True)
+class Elements:
+    """Interactions of customers with products.
+
+    Attributes:
+        rows: which contribution each belongs to, ascending, shape (m,).
+        items: product ids, shape (m,).
+        actions: codes of :class:`feature_repo.aggregates.Action`, shape (m,).
+    """
+
+    rows: Integers
+    items: pa.Array
+    actions: Integers
+
+    def of(self, rows: Integers) -> Elements:
+        """Those of some contributions, given in ascending order, numbered anew."""
+        begin = np.searchsorted(self.rows, rows)
+        counts = np.searchsorted(self.rows, rows, side="right") - begin
+        parents = np.repeat(np.arange(len(rows)), counts)
+        chosen = begin[parents] + np.arange(len(parents)) - np.repeat(np.cumsum(counts) - counts, counts)
+        return Elements(parents, self.items.take(pa.array(chosen)), self.actions[chosen])
+
+
+def contributing(events: pa.Table) -> pa.Table:
+    """The rows of the events table that change any feature."""
+    wanted = pc.is_in(events["event"], value_set=pa.array(CONTRIBUTING_EVENTS))
+    with_products = pc.greater(pc.fill_null(pc.list_value_length(events["products"]), 0), 0)
+    return events.filter(pc.and_(pc.and_(pc.equal(events["type"], "track"), wanted), with_products)).combine_chunks()
+
+
+def of_items(events: pa.Table) -> Contributions:
+    """What rows of :func:`contributing` add to items: one contribution per line about a product."""
+    events = _of(Entity.ITEM, events)
+    products = _column(events, "products")
+    line_event = pc.list_parent_indices(products)
+    lines = pc.list_flatten(products)
+    ms = epoch_ms(events["timestamp"])[line_event.to_numpy()]
+    values = {name: _numbers(pc.struct_field(lines, name)) for name in _fields(Entity.ITEM)}
+    names = _column(events, "event").take(line_event)
+    return Contributions(pc.struct_field(lines, "product_id"), ms, ms, names, values)
+
+
+def of_customers(events: pa.Table, rows: Integers, keys: pa.Array, moments: Integers) -> Contributions:
+    """What rows of :func:`contributing` add to customers: one contribution per event and id on its chain.
 
     Args:
-        events: rows with ``event``, ``customer_id``, ``timestamp`` and ``products``.
-        landmark: epoch seconds that forward-decay weights are relative to.
-
-    Returns:
-        ``entity``, ``key``, ``ts_ms``, ``counted`` (1 where the entity's event count grows), ``product_id`` and
-        ``action`` (of customers' interactions, else null), ``live`` (1: came from an event) and the slots, holding
-        weight * 2^((t - landmark) / half-life).
+        events: the events; those that say nothing of customers are left out.
+        rows: position of the event that each addition comes from, ascending, shape (n,).
+        keys: whom it is to, shape (n,).
+        moments: from when on it counts for the key, epoch milliseconds, shape (n,).
     """
-    line = F.posexplode("products").alias("line", "product")
-    lines = events.select("event", "customer_id", F.unix_millis("timestamp").alias("ts_ms"), line)
-    of_customer, of_item = F.col("event").isin(_CUSTOMER_EVENTS), F.col("event").isin(_ITEM_EVENTS)
-    both = F.array(F.lit(Entity.CUSTOMER.value), F.lit(Entity.ITEM.value))
-    entities = F.when(of_customer & of_item, both)
-    entities = entities.when(of_customer, F.array(F.lit(Entity.CUSTOMER.value)))
-    rows = lines.withColumn("entity", F.explode(entities.otherwise(F.array(F.lit(Entity.ITEM.value)))))
-    is_customer = F.col("entity") == Entity.CUSTOMER.value
-    action = F.coalesce(*(F.when(F.col("event") == name, code.value) for name, code in ACTION_OF_EVENT.items()))
-    # A customer did one thing however many products it was about; an item was concerned once per line.
-    counted = F.when(is_customer, F.when(F.col("line") == 0, 1).otherwise(0)).otherwise(1)
-    return rows.select(
-        "entity",
-        F.when(is_customer, F.col("customer_id")).otherwise(F.col("product.product_id")).alias("key"),
-        "ts_ms",
-        counted.cast("long").alias("counted"),
-        F.when(is_customer, F.col("product.product_id")).alias("product_id"),
-        F.when(is_customer, action).cast("int").alias("action"),
-        F.lit(1).alias("live"),
-        *(_slot(j, landmark).alias(slot) for j, slot in enumerate(SLOTS)),
+    concerned = pc.is_in(_column(events, "event"), value_set=pa.array(_EVENTS[Entity.CUSTOMER])).to_numpy(False)
+    chosen = concerned[rows]
+    rows, keys, moments = rows[chosen], keys.filter(pa.array(chosen)), moments[chosen]
+    taken = events.take(pa.array(rows))
+    products = _column(taken, "products")
+    parents = pc.list_parent_indices(products).to_numpy().astype(np.int64)
+    lines = pc.list_flatten(products)
+    values = {
+        name: np.bincount(parents, _numbers(pc.struct_field(lines, name)), minlength=len(rows)).astype(float)
+        for name in _fields(Entity.CUSTOMER)
+    }
+    names = _column(taken, "event")
+    actions = pc.index_in(names, value_set=pa.array(list(ACTION_OF_EVENT))).fill_null(-1).to_numpy()
+    codes = np.array([int(action) for action in ACTION_OF_EVENT.values()] + [0], dtype=np.int64)[actions][parents]
+    counted = codes > 0
+    elements = Elements(
+        parents[counted], pc.struct_field(lines, "product_id").filter(pa.array(counted)), codes[counted]
     )
+    return Contributions(keys, epoch_ms(taken["timestamp"]), moments, names, values, elements)
 
 
-def aggregated(rows: DataFrame) -> DataFrame:
-    """Fold contributions: plain sums, a maximum and the last k, per entity and key."""
-    order = F.struct("ts_ms", "product_id", "action")
-    newest = F.max_by(F.struct("product_id", "action", "ts_ms"), F.when(F.col("action").isNotNull(), order), RECENT.k)
-    return rows.groupBy(*KEY).agg(
-        F.max("ts_ms").alias("ts_ms"),
-        F.sum("counted").alias("event_count"),
-        F.max("live").alias("live"),
-        newest.alias("recent"),
-        *(F.sum(slot).alias(slot) for slot in SLOTS),
-    )
+def _sums_of(contributions: Contributions) -> tuple[DecayedSum, ...]:
+    return decayed_sums(Entity.CUSTOMER if contributions.elements else Entity.ITEM)
 
 
-def as_of_last_event(folded: DataFrame, landmark: float) -> DataFrame:
-    """Turn sums relative to the landmark into values as of each row's last event; slots become 0 where nothing was."""
-    age = F.col("ts_ms") / 1000 - F.lit(landmark)
-    return folded.select(
-        *KEY,
-        "ts_ms",
-        "event_count",
-        "live",
-        "recent",
-        *(_scaled(slot, _half_life(j), age).alias(slot) for j, slot in enumerate(SLOTS)),
-    )
+def _of(entity: Entity, events: pa.Table) -> pa.Table:
+    return events.filter(pc.is_in(events["event"], value_set=pa.array(_EVENTS[entity]))).combine_chunks()
 
 
-def seeds(rows: DataFrame, landmark: float) -> DataFrame:
-    """Contributions that stand for values already computed, the inverse of :func:`as_of_last_event`.
-
-    A row gives one contribution with its sums and one for each element of its last-k sequence. A plain sum over these
-    and later contributions is the same as a sum over all events ever.
-    """
-    age = F.lit(landmark) - F.col("ts_ms") / 1000
-    zero = [F.lit(None).cast("double").alias(slot) for slot in SLOTS]
-    sums = rows.select(
-        *KEY,
-        "ts_ms",
-        F.col("event_count").alias("counted"),
-        F.lit(None).cast("string").alias("product_id"),
-        F.lit(None).cast("int").alias("action"),
-        F.lit(0).alias("live"),
-        *(_scaled(slot, _half_life(j), age).alias(slot) for j, slot in enumerate(SLOTS)),
-    )
-    element = rows.select(*KEY, F.explode("recent").alias("x"))
-    sequence = element.select(
-        *KEY,
-        "x.ts_ms",
-        F.lit(0).cast("long").alias("counted"),
-        "x.product_id",
-        "x.action",
-        F.lit(0).alias("live"),
-        *zero,
-    )
-    return sums.unionByName(sequence)
+def _fields(entity: Entity) -> list[str]:
+    return sorted({aggregate.value for aggregate in decayed_sums(entity) if aggregate.value})
 
 
-def feature_columns(entity: Entity) -> list[Column]:
-    """The columns of an entity's activity table, from a row of :func:`as_of_last_event` plus ``created``."""
-    columns = [
-        F.col("key").alias(entity.key),
-        F.timestamp_millis("ts_ms").alias("event_timestamp"),
-        F.col("created"),
-        (F.col("ts_ms") / 1000).alias("last_event_at"),
-        F.col("event_count"),
-        *(F.col(SLOTS[j]).alias(aggregate.name) for j, aggregate in enumerate(decayed_sums(entity))),
-    ]
-    if entity is Entity.CUSTOMER:
-        columns += [
-            F.col("recent.product_id").alias(f"{RECENT.name}_items"),
-            F.col("recent.action").alias(f"{RECENT.name}_actions"),
-            F.col("recent.ts_ms").alias(f"{RECENT.name}_times"),
-        ]
-    return columns
+def _column(events: pa.Table, name: str) -> pa.Array:
+    return events[name].combine_chunks()
 
 
-def from_feature_columns(entity: Entity, table: DataFrame) -> DataFrame:
-    """The inverse of :func:`feature_columns`: ``entity``, ``key``, ``ts_ms``, ``event_count``, ``recent`` and slots."""
-    sums = {aggregate.name: SLOTS[j] for j, aggregate in enumerate(decayed_sums(entity))}
-    unused = [F.lit(None).cast("double").alias(slot) for slot in SLOTS[len(sums) :]]
-    element = "array<struct<product_id:string,action:int,ts_ms:bigint>>"
-    if entity is Entity.CUSTOMER:
-        parts = [f"{RECENT.name}_{suffix}" for suffix in ("items", "actions", "times")]
-        recent = F.arrays_zip(*parts).cast(element)
-    else:
-        recent = F.lit(None).cast(element)
-    return table.select(
-        F.lit(entity.value).alias("entity"),
-        F.col(entity.key).alias("key"),
-        F.unix_millis("event_timestamp").alias("ts_ms"),
-        "event_count",
-        recent.alias("recent"),
-        *(F.col(name).alias(slot) for name, slot in sums.items()),
-        *unused,
-    )
-
-
-def _slot(j: int, landmark: float) -> Column:
-    """The j-th slot's contribution: that of the j-th declared sum of whichever entity the row is about."""
-    value: Column | None = None
-    for entity, aggregate in _slot_aggregates(j):
-        first_line = F.col("line") == 0 if entity is Entity.CUSTOMER and aggregate.value is None else F.lit(True)
-        applies = (F.col("entity") == entity.value) & (F.col("event") == aggregate.event) & first_line
-        weight = (
-            F.coalesce(F.col(f"product.{aggregate.value}"), F.lit(0)).cast("double") if aggregate.value else F.lit(1.0)
-        )
-        growth = math.log(2) / aggregate.half_life_seconds
-        scaled = weight * F.exp((F.col("ts_ms") / 1000 - F.lit(landmark)) * F.lit(growth))
-        value = F.when(applies, scaled) if value is None else value.when(applies, scaled)
-    assert value is not None
-    return value
-
-
-def _slot_aggregates(j: int) -> Iterator[tuple[Entity, DecayedSum]]:
-    for entity in Entity:
-        if j < len(decayed_sums(entity)):
-            yield entity, decayed_sums(entity)[j]
-
-
-def _half_life(j: int) -> Column:
-    """Seconds, as the row's entity declares them for the j-th slot."""
-    value: Column | None = None
-    for entity, aggregate in _slot_aggregates(j):
-        applies, seconds = F.col("entity") == entity.value, F.lit(aggregate.half_life_seconds)
-        value = F.when(applies, seconds) if value is None else value.when(applies, seconds)
-    assert value is not None
-    return value
-
-
-def _scaled(slot: str, half_life: Column, age: Column) -> Column:
-    """``slot`` decayed by ``age`` seconds (grown, where negative).
-
-    The exponent is clipped and zero stays zero, so that a sum that has decayed beyond a double's range is 0, not NaN.
-    """
-    exponent = F.greatest(F.lit(-1000.0), F.least(F.lit(1000.0), -age / half_life))
-    value = F.coalesce(F.col(slot), F.lit(0.0))
-    return F.when(value == 0, F.lit(0.0)).otherwise(value * F.pow(F.lit(2.0), exponent))
+def _numbers(values: pa.Array) -> Floats:
+    return values.cast(pa.float64()).fill_null(0.0).to_numpy(False)

@@ -1,84 +1,179 @@
-"""The declared aggregates over all of history, with Spark batch: what the stream would have written at each moment.
+"""The declared aggregates over all of history: what the stream would have written at each moment.
 
-Customers get a row at each moment at which they did something; items, which are concerned by far more events, a row per
-hour in which something happened. Each row holds values as of its own last event, so that a point-in-time join never sees
-the future. Weights are relative to the latest event, so that snapshots older than a thousand of a sum's half-lives hold 0
-for it (at the shortest half-life, 250 days).
+The stored events go through the same arithmetic as the live ones, in order of time. Customers get a row at each moment at
+which they did something or were recognised; items, which are concerned by far more events, a row per hour in which something
+happened. Each row holds values as of its own last event, so that a point-in-time join never sees the future.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
 
-from pyspark.sql import Window
-from pyspark.sql import functions as F
+import duckdb
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from deltalake import DeltaTable, write_deltalake
+from pyarrow import dataset
 
-from feature_repo.aggregates import RECENT, Entity
+from feature_repo.aggregates import Entity, definition_hash
 from feature_repo.tables import ACTIVITY, EVENTS
 from ingestion import offsets
-from ingestion.contributions import KEY, SLOTS, as_of_last_event, contributes, contributions, feature_columns
+from ingestion.activity import Activity
+from ingestion.contributions import CONTRIBUTING_EVENTS, Contributions, Integers, contributing, of_customers, of_items
+from ingestion.definition import note_definition
+from ingestion.feature_engine import attributed
+from ingestion.identity import TIE_TYPES, Identities, ties_in
+from ingestion.moments import epoch_ms
 
-if TYPE_CHECKING:
-    from pyspark.sql import Column, DataFrame, SparkSession
-
-ITEM_SNAPSHOT_MS = 3_600_000
+_ITEM_STEP_MS = 3_600_000
+_EVENTS_PER_CHUNK = 50_000
 
 
-def recompute(spark: SparkSession, covered: offsets.Offsets | None) -> dict[Entity, int]:
-    """Replace the activity tables by what the stored events give; returns rows written by entity.
+@dataclass(frozen=True)
+class History:
+    """Feature rows over time, on disk until they take the place of the present ones.
+
+    Attributes:
+        files: the rows of each entity's activity table, as a Parquet file.
+        place: how far in Kafka the events reach that they come from.
+    """
+
+    files: dict[Entity, Path]
+    place: offsets.Offsets
+
+
+def compute(folder: Path, progress: Callable[[int, int], None] = lambda done, total: None) -> History:
+    """Compute all features of all stored events.
 
     Args:
-        spark: the session.
-        covered: how far in Kafka the stored events reach; the stream goes on from there.
+        folder: where to put the rows.
+        progress: is told how many of the events are done, and how many there are.
     """
-    events = spark.read.format("delta").load(EVENTS.uri).where(contributes())
-    newest = events.agg(F.max("timestamp")).first()
-    end = newest[0].timestamp() if newest and newest[0] else 0.0
-    steps = _steps(events, end).persist()
-    written = {}
-    for entity, table in ACTIVITY.items():
-        rows = _values(steps.where(F.col("entity") == entity.value), entity, end)
-        rows = rows.withColumn("created", F.current_timestamp()).select(*feature_columns(entity))
-        writer = rows.write.format("delta").mode("overwrite").option("overwriteSchema", "true")
-        if covered:
-            writer = writer.option("userMetadata", offsets.to_json(covered))
-        writer.save(table.uri)
-        written[entity] = spark.read.format("delta").load(table.uri).count()
-    steps.unpersist()
-    return written
+    stored = DeltaTable(EVENTS.uri)
+    place = offsets.covered_by(stored)
+    replayed = [_Replayed(entity, place, folder / f"{entity.value}.parquet") for entity in Entity]
+    done = 0
+    with duckdb.connect() as connection:
+        connection.execute(f"SET TimeZone = 'UTC'; SET temp_directory = '{folder}'")
+        connection.register("events", stored.to_pyarrow_dataset())
+        identities = Identities(
+            ties_in(connection.sql(f"SELECT * FROM events WHERE type IN {TIE_TYPES}").to_arrow_table())
+        )
+        wanted = "type = 'track' AND event IN (SELECT unnest(?))"
+        parameters = [CONTRIBUTING_EVENTS]
+        row = connection.execute(f"SELECT count(*) FROM events WHERE {wanted}", parameters).fetchone()
+        total = row[0] if row else 0
+        ordered = f'SELECT * FROM events WHERE {wanted} ORDER BY timestamp, source, partition, "offset", message_id'
+        reader = connection.execute(ordered, parameters).to_arrow_reader(_EVENTS_PER_CHUNK)
+        for chunk in _cut_between_moments(reader):
+            useful = contributing(chunk)
+            for one in replayed:
+                one.take(useful, identities)
+            done += chunk.num_rows
+            progress(done, total)
+    for one in replayed:
+        one.close()
+    return History({one.entity: one.file for one in replayed}, place)
 
 
-def _steps(events: DataFrame, end: float) -> DataFrame:
-    """Contributions summed per key and moment (customers: millisecond; items: hour), with weights relative to ``end``."""
-    rows = contributions(events, end)
-    moment = F.when(F.col("entity") == Entity.ITEM.value, F.floor(F.col("ts_ms") / ITEM_SNAPSHOT_MS))
-    element = F.when(F.col("action").isNotNull(), F.struct("ts_ms", "product_id", "action"))
-    return rows.groupBy(*KEY, moment.otherwise(F.col("ts_ms")).alias("moment")).agg(
-        F.max("ts_ms").alias("ts_ms"),
-        F.sum("counted").alias("event_count"),
-        F.collect_list(element).alias("elements"),
-        *(F.sum(slot).alias(slot) for slot in SLOTS),
-    )
+def install(history: History) -> dict[Entity, int]:
+    """Let the computed rows take the place of the present ones; returns how many there are, by entity.
+
+    Each table changes in one commit. If this is cut off between the two, the tables reach differently far in Kafka, which
+    the stream is used to; the stale one is known by its definition, if that has changed.
+    """
+    for entity, file in history.files.items():
+        table = ACTIVITY[entity]
+        note_definition(table, "being recomputed")
+        rows = dataset.dataset(file).scanner(batch_size=_EVENTS_PER_CHUNK).to_reader()
+        properties = offsets.commit(history.place)
+        write_deltalake(table.uri, rows, mode="overwrite", schema_mode="overwrite", commit_properties=properties)
+        note_definition(table, definition_hash())
+    return {entity: pq.read_metadata(file).num_rows for entity, file in history.files.items()}
 
 
-def _values(steps: DataFrame, entity: Entity, end: float) -> DataFrame:
-    """Running totals per key, as of each step."""
-    so_far = Window.partitionBy("key").orderBy("moment").rowsBetween(Window.unboundedPreceding, 0)
-    running = steps.select(
-        *KEY,
-        "ts_ms",
-        F.sum("event_count").over(so_far).alias("event_count"),
-        F.lit(1).alias("live"),
-        _recent(entity).alias("recent"),
-        *(F.sum(slot).over(so_far).alias(slot) for slot in SLOTS),
-    )
-    return as_of_last_event(running, end)
+def _cut_between_moments(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Table]:
+    """Chunks of events in order of time, such that no moment is in two of them."""
+    held: pa.Table | None = None
+    for batch in batches:
+        chunk = pa.Table.from_batches([batch])
+        chunk = pa.concat_tables([held, chunk]) if held is not None else chunk
+        earlier = pc.less(chunk["timestamp"], chunk["timestamp"][-1])
+        held = chunk.filter(pc.invert(earlier))
+        if (ready := chunk.filter(earlier)).num_rows:
+            yield ready
+    if held is not None:
+        yield held
 
 
-def _recent(entity: Entity) -> Column:
-    """The last k elements at each step, newest first; every step of a customer that has any holds at least one."""
-    if entity is Entity.ITEM:
-        return F.lit(None).cast("array<struct<product_id:string,action:int,ts_ms:bigint>>")
-    last_steps = Window.partitionBy("key").orderBy("moment").rowsBetween(1 - RECENT.k, 0)
-    newest = F.slice(F.sort_array(F.flatten(F.collect_list("elements").over(last_steps)), asc=False), 1, RECENT.k)
-    return F.transform(newest, lambda x: F.struct(x.product_id, x.action, x.ts_ms))
+@dataclass
+class _Replayed:
+    """One entity's values as history goes by."""
+
+    entity: Entity
+    place: offsets.Offsets
+    file: Path
+    _waiting: pa.Table | None = None
+    _activity: Activity = field(init=False)
+    _writer: pq.ParquetWriter = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._activity = Activity(self.entity)
+        self._writer = pq.ParquetWriter(self.file, ACTIVITY[self.entity].schema, compression="zstd")
+
+    def take(self, events: pa.Table, identities: Identities) -> None:
+        if self.entity is Entity.ITEM:
+            self._replay(of_items(events))
+        else:
+            self._replay_known(self._attributed(events, identities), int(epoch_ms(events["timestamp"]).max(initial=0)))
+
+    def close(self) -> None:
+        if self._waiting is not None:
+            self._replay_known(self._waiting, None)
+        self._writer.close()
+
+    def _attributed(self, events: pa.Table, identities: Identities) -> pa.Table:
+        """The events, once for each id that they count for, after those that were waiting."""
+        rows, keys, moments = attributed(events, identities)
+        taken = events.take(pa.array(rows)).append_column("key", keys).append_column("moment", pa.array(moments))
+        return pa.concat_tables([self._waiting, taken]).combine_chunks() if self._waiting is not None else taken
+
+    def _replay_known(self, events: pa.Table, until: int | None) -> None:
+        """Replay what is known by ``until``, epoch milliseconds; whose event it was may turn out later."""
+        due = pc.less_equal(events["moment"], until) if until is not None else pa.array([True] * events.num_rows)
+        later = events.filter(pc.invert(due))
+        self._waiting = later if later.num_rows else None
+        events = events.filter(due)
+        if events.num_rows:
+            everything = np.arange(events.num_rows)
+            keys, moments = events["key"].combine_chunks(), events["moment"].to_numpy()
+            self._replay(of_customers(events.drop(["key", "moment"]), everything, keys, moments))
+
+    def _replay(self, added: Contributions) -> None:
+        """Fold step by step, the first of every key together, then the second, and write a row for each."""
+        step = added.ms // _ITEM_STEP_MS if self.entity is Entity.ITEM else added.moments
+        rows: list[pa.Table] = []
+        for wave in _waves(added.keys, step):
+            touched = self._activity.fold(added.take(wave))
+            rows.append(self._activity.rows(touched, self.place, recomputed=True))
+        if rows:
+            self._writer.write_table(pa.concat_tables(rows))
+
+
+def _waves(keys: pa.Array, steps: Integers) -> Iterator[Integers]:
+    """Positions of the first step of each key, then of the second, and so on; positions ascend."""
+    key = keys.dictionary_encode().indices.to_numpy()
+    order = np.lexsort((steps, key))
+    new_key = np.diff(key[order], prepend=-1) != 0
+    new_step = new_key | (np.diff(steps[order], prepend=steps.min(initial=0) - 1) != 0)
+    number = np.cumsum(new_step)
+    first = np.maximum.accumulate(np.where(new_key, number, 0))
+    waves = np.empty(len(order), np.int64)
+    waves[order] = number - first
+    by_wave = np.argsort(waves, kind="stable")
+    ends = np.cumsum(np.bincount(waves))
+    yield from np.split(by_wave, ends[:-1]) if len(waves) else ()

@@ -1,46 +1,116 @@
-"""Places in Kafka: which events a batch, a table or a stream has covered.
+"""Places in Kafka: how far a table, a batch or the topic itself reaches.
 
-Offsets are held as ``{partition: next offset}``, and written as Spark writes them: ``{"topic": {"0": 17}}``.
+Offsets are held as ``{partition: next offset}``. A Delta table that is filled from Kafka knows its own place: each commit
+carries, per partition, a transaction of Delta's protocol whose version is the next offset. Rows and place are committed
+together, so that neither can be without the other; compaction and clean-up of the log keep the place.
 """
 
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
+import logging
+from collections.abc import Iterator
+from math import ceil
 from pathlib import Path
-from typing import Any
 
-from deltalake import DeltaTable
+from deltalake import CommitProperties, DeltaTable, Transaction
 
-from feature_repo.errors import UnavailableError
+from feature_repo.errors import DefinitionError, UnavailableError
 from feature_repo.settings import get_settings
 from feature_repo.tables import Table
 
+log = logging.getLogger(__name__)
+
 Offsets = dict[int, int]
-METADATA_KEY = "userMetadata"  # where Spark's Delta writer puts free text, and so does ours
+_MOST_PARTITIONS = 10_000
 
 
 def to_json(offsets: Offsets) -> str:
-    """In the form of Spark's ``startingOffsets`` and checkpoint."""
+    """In the form of Spark's ``startingOffsets``: ``{"topic": {"0": 17}}``."""
     topic = get_settings().kafka.events_topic
     return json.dumps({topic: {str(partition): offset for partition, offset in sorted(offsets.items())}})
 
 
-def from_json(text: str) -> Offsets:
-    """The inverse of :func:`to_json`."""
-    return {int(key): value for parts in json.loads(text).values() for key, value in parts.items()}
-
-
-def of_batch(checkpoint: Path, batch_id: int) -> Offsets | None:
-    """Where batch ``batch_id`` of a query ended, from the write-ahead log in its checkpoint; None before the first."""
-    log = checkpoint / "offsets" / str(batch_id)
-    if not log.is_file():
-        return None
+def of_batch(checkpoint: Path, batch_id: int) -> Offsets:
+    """Where batch ``batch_id`` of a query ends, from the write-ahead log in its checkpoint."""
     topic = get_settings().kafka.events_topic
-    for line in log.read_text().splitlines():
-        if line.startswith("{") and topic in json.loads(line):
-            return from_json(line)
-    return None
+    for line in (checkpoint / "offsets" / str(batch_id)).read_text().splitlines():
+        if line.startswith("{") and topic in (place := json.loads(line)):
+            return {int(partition): offset for partition, offset in place[topic].items()}
+    raise ValueError(f"batch {batch_id} of {checkpoint} does not say where in {topic} it ends")
+
+
+def commit(place: Offsets) -> CommitProperties:
+    """What a commit must carry to record that the table reaches ``place``."""
+    return CommitProperties(app_transactions=[Transaction(_app_id(p), offset) for p, offset in sorted(place.items())])
+
+
+def covered(table: Table) -> Offsets:
+    """How far in Kafka the table reaches; empty if nothing in it came from there."""
+    return covered_by(DeltaTable(table.uri)) if table.exists() else {}
+
+
+def covered_by(stored: DeltaTable) -> Offsets:
+    """How far in Kafka this version of a table reaches."""
+    place: Offsets = {}
+    for partition in range(_MOST_PARTITIONS):
+        offset = stored.transaction_version(_app_id(partition))
+        if offset is None:
+            break
+        place[partition] = offset
+    return place
+
+
+def reachable(place: Offsets, first: Offsets, following: Offsets) -> Offsets:
+    """Where to go on from ``place`` in a topic that reaches from ``first`` to ``following``.
+
+    Raises:
+        DefinitionError: the topic ends before ``place``: it is not the one that the events came from.
+    """
+    topic = get_settings().kafka.events_topic
+    found = {}
+    for partition, begin in first.items():
+        offset = place.get(partition, begin)
+        if offset > following[partition]:
+            raise DefinitionError(
+                f"{topic} ends at {following[partition]} in partition {partition}, but {offset} messages of it have been "
+                "taken in: the topic was made anew. Give the new one another name (SHELFWISE_KAFKA__EVENTS_TOPIC); the "
+                "stream reads it from its beginning, beside what is stored"
+            )
+        if place and offset < begin:
+            log.error(
+                "%s messages of partition %s of %s were deleted by Kafka before they were processed; raise the topic's "
+                "retention, or run the stream more often",
+                begin - offset,
+                partition,
+                topic,
+            )
+        found[partition] = max(offset, begin)
+    return found
+
+
+def before(place: Offsets) -> str:
+    """SQL over the events table: the event lies before ``place``, or did not come from the topic."""
+    topic = get_settings().kafka.events_topic.replace("'", "''")
+    elsewhere = ["partition IS NULL", f"source <> '{topic}'"]
+    earlier = [f'(partition = {partition} AND "offset" < {offset})' for partition, offset in place.items()]
+    return f"({' OR '.join([*elsewhere, *earlier])})"
+
+
+def steps(start: Offsets, end: Offsets, size: int) -> Iterator[tuple[Offsets, Offsets]]:
+    """Cut the way from ``start`` to ``end`` into steps of about ``size`` messages, side by side in all partitions."""
+    at = dict(start)
+    while any(at[partition] < end[partition] for partition in end):
+        left = sum(max(0, end[partition] - at[partition]) for partition in end)
+        share = min(1.0, size / left)
+        following = {
+            partition: max(
+                at[partition], min(end[partition], at[partition] + ceil(share * (end[partition] - at[partition])))
+            )
+            for partition in end
+        }
+        yield at, following
+        at = following
 
 
 def in_kafka() -> tuple[Offsets, Offsets]:
@@ -54,7 +124,7 @@ def in_kafka() -> tuple[Offsets, Offsets]:
 
     kafka = get_settings().kafka
     try:
-        consumer = KafkaConsumer(bootstrap_servers=kafka.servers)
+        consumer = KafkaConsumer(bootstrap_servers=kafka.servers, bootstrap_timeout_ms=10_000)
     except KafkaError as error:
         raise UnavailableError(f"no Kafka broker answers at {kafka.servers}; `make up` starts one") from error
     try:
@@ -68,64 +138,5 @@ def in_kafka() -> tuple[Offsets, Offsets]:
     return ({p.partition: first[p] for p in places}, {p.partition: following[p] for p in places})
 
 
-def first_event_time(start: Offsets) -> float | None:
-    """Epoch seconds of the earliest event at or after ``start``, if Kafka holds any."""
-    from kafka import KafkaConsumer, TopicPartition
-
-    kafka = get_settings().kafka
-    _, end = in_kafka()
-    waiting = [partition for partition, offset in start.items() if offset < end.get(partition, 0)]
-    if not waiting:
-        return None
-    consumer = KafkaConsumer(bootstrap_servers=kafka.servers, consumer_timeout_ms=5_000, enable_auto_commit=False)
-    try:
-        place = TopicPartition(kafka.events_topic, waiting[0])
-        consumer.assign([place])
-        consumer.seek(place, start[waiting[0]])
-        for record in consumer:
-            return _time_of(record.value)
-    finally:
-        consumer.close()
-    return None
-
-
-def covered_by(table: Table) -> list[tuple[int, Offsets]]:
-    """(version, offsets) of the table's latest commits that recorded how far in Kafka they reach, the latest first.
-
-    Commits that only merge or delete files repeat a place, perhaps an older one than the commit before them: they count
-    for no more than that.
-    """
-    if not table.exists():
-        return []
-    found: list[tuple[int, Offsets]] = []
-    for commit in reversed(list(DeltaTable(table.uri).history(limit=200))):
-        text = commit.get(METADATA_KEY)
-        if text:
-            repeated = commit["operation"] != "WRITE" and found
-            found.append((int(commit["version"]), found[-1][1] if repeated else from_json(text)))
-    return found[::-1]
-
-
-def reachable(place: Offsets) -> Offsets:
-    """Where in Kafka to go on from ``place``: for each partition there, or where it begins if Kafka has lost the place."""
-    first, following = in_kafka()
-    return {
-        partition: max(place.get(partition, begin), begin)
-        if place.get(partition, begin) <= following[partition]
-        else begin  # the topic was made anew
-        for partition, begin in first.items()
-    }
-
-
-def newest(table: Table) -> Offsets | None:
-    """How far in Kafka the table reaches, if one of its latest commits says so."""
-    return next((place for _, place in covered_by(table)), None)
-
-
-def _time_of(payload: bytes | None) -> float | None:
-    try:
-        event: Any = json.loads(payload or b"")
-        moment = datetime.fromisoformat(event["timestamp"])
-    except (ValueError, KeyError, TypeError):
-        return None
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+def _app_id(partition: int) -> str:
+    return f"kafka:{get_settings().kafka.events_topic}:{partition}"

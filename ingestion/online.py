@@ -1,4 +1,4 @@
-"""Writing rows to the online store through Feast."""
+"""Writing rows to the online store, in Feast's layout."""
 
 from __future__ import annotations
 
@@ -10,40 +10,61 @@ import pyarrow as pa
 from feature_repo.aggregates import Entity
 from feature_repo.errors import UnavailableError
 from feature_repo.settings import get_settings
-from feature_repo.tables import ACTIVITY, Table
+from feature_repo.tables import ACTIVITY, CATALOG, CATALOG_INDEX, Table
 
 if TYPE_CHECKING:
     from feast import FeatureStore
 
-_ROWS_PER_PUSH = 2_000
+_VIEWS = {table.name: table.name for table in ACTIVITY.values()} | {
+    CATALOG.name: "item_catalog",
+    CATALOG_INDEX.name: "catalog_index",
+}
+_ROWS_PER_STEP = 20_000
 
 
-def push_online(store: FeatureStore, table: Table, rows: pa.Table) -> None:
-    """Push rows of an offline table to the online store, by the push source that ``feast apply`` registered for it.
+class OnlineStore:
+    """The online store, for the process that writes it."""
 
-    Args:
-        store: the feature store.
-        table: the offline table whose schema ``rows`` has.
-        rows: any number of rows; a key's newest row wins.
-    """
-    from feast.data_source import PushMode
+    def __init__(self, store: FeatureStore) -> None:
+        from feature_repo.feast_stores import FreshRedisOnlineStore
 
-    for batch in rows.to_batches(max_chunksize=_ROWS_PER_PUSH):
-        if batch.num_rows:
-            store.push(f"{table.name}_push", batch.to_pandas(), to=PushMode.ONLINE)
+        online = store._get_provider().online_store
+        assert isinstance(online, FreshRedisOnlineStore)
+        self._online = online
+        self._config = store.config
+        self._views = {table: store.get_feature_view(view) for table, view in _VIEWS.items()}
 
+    def push(self, table: Table, rows: pa.Table) -> bool:
+        """Write rows of an offline table, one per key.
 
-def push_latest(store: FeatureStore, entity: Entity) -> int:
-    """Push the newest row of every key of an activity table; returns how many, with progress shown."""
-    from rich.progress import track
+        Returns:
+            Whether the online store held something before; if not, it has to be filled with all there is.
 
-    from ingestion.latest import latest_rows
+        Raises:
+            redis.RedisError: the server is gone or does not answer. Writing again does no harm.
+        """
+        view = self._views[table.name]
+        known = self._online.write_rows(self._config, view, rows) if rows.num_rows else True
+        if known:
+            self._online.note_written(self._config, view)
+        return known
 
-    latest = latest_rows(entity)
-    slices = [latest.slice(start, _ROWS_PER_PUSH) for start in range(0, latest.num_rows, _ROWS_PER_PUSH)]
-    for part in track(slices, description=f"{entity.value}s online", transient=True):
-        push_online(store, ACTIVITY[entity], part)
-    return latest.num_rows
+    def fill(self, table: Table, rows: pa.Table, what: str) -> int:
+        """Write all rows that there are, but none over a newer one, with progress shown; returns how many."""
+        from rich.progress import track
+
+        slices = [rows.slice(start, _ROWS_PER_STEP) for start in range(0, rows.num_rows, _ROWS_PER_STEP)]
+        view = self._views[table.name]
+        for part in track(slices, description=f"{what} online", transient=True):
+            self._online.write_rows(self._config, view, part, keep_newer=True)
+        self._online.note_written(self._config, view)
+        return rows.num_rows
+
+    def fill_latest(self, entity: Entity) -> int:
+        """Write the newest stored row of every key of an activity table; returns how many."""
+        from ingestion.latest import latest_rows
+
+        return self.fill(ACTIVITY[entity], latest_rows(entity), f"{entity.value}s")
 
 
 def open_applied_store() -> FeatureStore:
@@ -61,3 +82,8 @@ def open_applied_store() -> FeatureStore:
             f"the feature registry in {get_settings().home} is empty; run `feast -c feature_repo apply` (`make up` does)"
         )
     return store
+
+
+def open_online_store() -> OnlineStore:
+    """The online store of the running installation."""
+    return OnlineStore(open_applied_store())

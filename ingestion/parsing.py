@@ -2,17 +2,15 @@
 
 Schema and checks are derived by walking the contract's models, so that a field or limit is declared in one place. Spark
 only decides whether an event is good, with few expressions, because a micro-batch spends its time on planning them. For
-the few that are not, ``feature_repo.contract`` says why (:func:`refusal`). No row disappears here.
+the few that are not, :mod:`ingestion.quarantine_reasons` says why. No row disappears here.
 """
 
 from __future__ import annotations
 
-import json
 import types
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from annotated_types import Ge, Le, MaxLen, MinLen
@@ -23,7 +21,8 @@ from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 from feature_repo import contract
-from feature_repo.contract import CONTRACT_VERSION, EVENTS, ISO_8601, Event, Product, Properties, Reason
+from feature_repo.contract import CONTRACT_VERSION, EVENTS, ISO_8601, Event, Product, Properties
+from feature_repo.settings import get_settings
 
 _CORRUPT = "_corrupt"
 _TYPES: dict[Any, T.DataType] = {
@@ -34,17 +33,36 @@ _TYPES: dict[Any, T.DataType] = {
 }
 
 
+@dataclass(frozen=True)
+class Limits:
+    """What the contract leaves to the settings.
+
+    Attributes:
+        event_bytes: size of the largest event.
+        future_tolerance_seconds: how far after its arrival an event may be dated.
+    """
+
+    event_bytes: int
+    future_tolerance_seconds: int
+
+    @classmethod
+    def configured(cls) -> Limits:
+        """As the settings say."""
+        settings = get_settings()
+        return cls(settings.collector.max_event_bytes, settings.stream.future_tolerance_seconds)
+
+
 def event_schema() -> T.StructType:
     """The contract's :class:`Event` as a Spark schema."""
     return _struct(Event)
 
 
-def parse(raw: DataFrame, future_tolerance_seconds: int) -> DataFrame:
+def parse(raw: DataFrame, limits: Limits) -> DataFrame:
     """Decode, check and normalise events.
 
     Args:
         raw: rows with ``value`` (JSON text), ``received_at`` (timestamp), ``source``, ``partition`` and ``offset``.
-        future_tolerance_seconds: how far after its arrival an event may be dated.
+        limits: what the contract leaves to the settings.
 
     Returns:
         The given columns, ``good`` (whether the event fulfils the contract), and the normalised event:
@@ -55,32 +73,8 @@ def parse(raw: DataFrame, future_tolerance_seconds: int) -> DataFrame:
     options = {"mode": "PERMISSIVE", "columnNameOfCorruptRecord": _CORRUPT}
     decoded = raw.withColumn("e", F.from_json("value", schema, options))
     decoded = decoded.withColumn("event_time", F.col("e.timestamp").try_cast("timestamp"))
-    bad = _any([*_envelope_checks(future_tolerance_seconds), *_field_checks(), *_event_checks()])
+    bad = _any([*_envelope_checks(limits), *_field_checks(), *_event_checks()])
     return decoded.select(*raw.columns, (~bad).alias("good"), *_normalised())
-
-
-@dataclass(frozen=True)
-class Refusal:
-    """Why an event was refused."""
-
-    reason: Reason
-    field: str
-
-
-def refusal(payload: str | None, received_at: datetime, future_tolerance_seconds: int) -> Refusal:
-    """Say why Spark's checks refused ``payload``."""
-    try:
-        event = json.loads(payload or "")
-    except (ValueError, RecursionError):
-        return Refusal(Reason.MALFORMED_JSON, "(event)")
-    violation = contract.check(event)
-    if violation:
-        return Refusal(violation.reason, violation.field)
-    moment = contract.time_of(event["timestamp"])
-    if (moment - received_at).total_seconds() > future_tolerance_seconds:
-        return Refusal(Reason.FUTURE_TIMESTAMP, "timestamp")
-    # Python takes numbers and dates that do not fit Spark's types.
-    return Refusal(Reason.WRONG_TYPE, "(event)")
 
 
 def _struct(model: type[BaseModel]) -> T.StructType:
@@ -176,12 +170,13 @@ def _any(conditions: Iterable[Column]) -> Column:
     return _any(found[:half]) | _any(found[half:])
 
 
-def _envelope_checks(future_tolerance_seconds: int) -> list[Column]:
+def _envelope_checks(limits: Limits) -> list[Column]:
     e = F.col("e")
-    latest = F.unix_millis("received_at") + future_tolerance_seconds * 1000
+    latest = F.unix_millis("received_at") + limits.future_tolerance_seconds * 1000
     kinds = get_args(_bare(Event.model_fields["type"].annotation))
     return [
         e.isNull(),
+        F.octet_length("value") > limits.event_bytes,
         e[_CORRUPT].isNotNull(),
         F.coalesce(~e.type.isin(*kinds), F.lit(True)),
         F.coalesce(e.version > CONTRACT_VERSION, F.lit(False)),

@@ -8,8 +8,8 @@ import time
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = (
-        "For an empty or outdated Redis. What the online store has newer is kept. A running stream pauses meanwhile "
-        "(Kafka keeps what arrives)."
+        "For an empty or outdated Redis. A running stream pauses meanwhile (Kafka keeps what arrives); it would notice by "
+        "itself if Redis lost everything, and fill it again."
     )
 
 
@@ -17,13 +17,13 @@ def run(_: argparse.Namespace) -> int:
     from feature_repo.aggregates import Entity
     from ingestion import catalog_store
     from ingestion.locks import stream_paused
-    from ingestion.online import open_applied_store, push_latest
+    from ingestion.online import open_online_store
 
-    store = open_applied_store()
+    online = open_online_store()
     with stream_paused():
         begun = time.monotonic()
-        counts = {f"{entity.value} rows": push_latest(store, entity) for entity in Entity}
-        counts["products"] = catalog_store.push_all(store)
+        counts = {f"{entity.value} rows": online.fill_latest(entity) for entity in Entity}
+        counts["products"] = catalog_store.fill_online(online)
         seconds = time.monotonic() - begun
     total = sum(counts.values())
     print(

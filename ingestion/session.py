@@ -52,8 +52,6 @@ def open_spark(name: str, extra: dict[str, str] | None = None) -> SparkSession:
         "spark.sql.execution.arrow.pyspark.enabled": "true",
         "spark.local.dir": str(settings.home / "spark"),
         "spark.sql.warehouse.dir": str(settings.home / "spark" / "warehouse"),
-        "spark.sql.shuffle.partitions": str(settings.stream.shuffle_partitions),
-        "spark.default.parallelism": str(settings.stream.shuffle_partitions),
         # Delta would replay a table's log in 50 tasks, which takes longer on a few cores than writing a small batch.
         "spark.databricks.delta.snapshotPartitions": "1",
         "spark.driver.extraJavaOptions": f"-Djava.net.preferIPv4Stack=true -Xss8m -Dlog4j2.configurationFile={_LOGGING}",

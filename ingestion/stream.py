@@ -4,57 +4,35 @@ from __future__ import annotations
 
 import argparse
 import logging
-import signal
+import queue
+import shutil
 import time
-from concurrent.futures import ThreadPoolExecutor
-from types import FrameType
+import uuid
+from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from feature_repo.errors import UnavailableError
 from feature_repo.settings import get_settings
 from ingestion.locks import pause_wanted, wait_while, writing_features
+from ingestion.stopping import StopRequest
 
 if TYPE_CHECKING:
-    from feast import FeatureStore
+    import pyarrow as pa
     from pyspark.sql import SparkSession
     from pyspark.sql.streaming import StreamingQuery
 
-    from ingestion.archive_query import ArchiveQuery
-    from ingestion.feature_query import FeatureQuery
+    from ingestion.compaction import Compactor
+    from ingestion.intake import Intake
+    from ingestion.offsets import Offsets
+    from ingestion.online import OnlineStore
 
 log = logging.getLogger(__name__)
-_WATCH_SECONDS = 0.5
+_WATCH_SECONDS = 0.2
 _RETRY_SECONDS = 3.0
 _REPORT_SECONDS = 30.0
-
-# How Spark is set for small, frequent micro-batches.
-SPARK = {
-    "spark.scheduler.mode": "FAIR",
-    "spark.sql.streaming.stateStore.providerClass": (
-        "org.apache.spark.sql.execution.streaming.state.RocksDBStateStoreProvider"
-    ),
-    "spark.sql.streaming.stateStore.rocksdb.changelogCheckpointing.enabled": "true",
-    "spark.sql.streaming.noDataMicroBatches.enabled": "false",
-    # The default one bypasses the local file system that the session sets.
-    "spark.sql.streaming.checkpointFileManagerClass": (
-        "org.apache.spark.sql.execution.streaming.checkpointing.FileSystemBasedCheckpointFileManager"
-    ),
-    "spark.sql.streaming.minBatchesToRetain": "10",
-    "spark.sql.adaptive.enabled": "false",
-    "spark.sql.constraintPropagation.enabled": "false",
-    # Small batches spend more time on generating code than it saves them.
-    "spark.sql.codegen.wholeStage": "false",
-    # These rules copy deterministic expressions into the predicates that they push down: each event's JSON would be
-    # decoded fifteen times.
-    "spark.sql.optimizer.excludedRules": (
-        "org.apache.spark.sql.catalyst.optimizer.PushDownPredicates,"
-        "org.apache.spark.sql.catalyst.optimizer.PushPredicateThroughNonJoin"
-    ),
-}
-
-
-class _Stop(Exception):
-    """The process was asked to end."""
+# While one batch is taken in, Spark reads the next.
+_BATCHES_AHEAD = 1
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -69,137 +47,134 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
     logging.getLogger("ingestion").setLevel(logging.INFO)
-    signal.signal(signal.SIGTERM, _stop)
-    from ingestion.online import open_applied_store
-    from ingestion.session import open_spark
+    from redis.exceptions import RedisError
 
-    store, spark = open_applied_store(), open_spark("shelfwise-stream", SPARK)
+    from ingestion.online import open_online_store
+    from ingestion.session import open_spark
+    from ingestion.source import SPARK
+
+    online = open_online_store()
+    close_metrics = _serve_metrics() if not args.once else lambda: None
+    spark = open_spark("shelfwise-stream", SPARK)
     try:
-        landmark: float | None = None
-        while True:
-            with writing_features():
-                present = _Run(spark, store, landmark)
-                present.until_interrupted(args.once)
-            landmark = present.next_landmark
-            if present.failure and landmark is None:
-                if args.once:
-                    raise UnavailableError(f"the stream cannot go on: {present.failure}")
-                log.error("starting again in %s s: %s", _RETRY_SECONDS, present.failure)
-                time.sleep(_RETRY_SECONDS)
-            elif args.once and landmark is None:
-                return 0
-            if pause_wanted():
-                log.info("pausing for a batch job")
-                wait_while(pause_wanted)
-    except _Stop:
-        log.info("stopped")
-        return 0
+        with StopRequest() as stop:
+            while not stop:
+                with writing_features():
+                    failure = _Run(spark, online, stop).until_interrupted(args.once)
+                if failure and args.once:
+                    raise UnavailableError(f"the stream cannot go on: {failure}")
+                if failure:
+                    log.error("starting again in %s s: %s", _RETRY_SECONDS, failure)
+                    stop.wait(_RETRY_SECONDS)
+                elif args.once:
+                    return 0
+                if pause_wanted():
+                    log.info("pausing for a batch job")
+                    wait_while(lambda: pause_wanted() and not stop)
+    except RedisError as error:
+        if not stop:
+            raise UnavailableError(f"the online store cannot be used: {error}") from error
     finally:
         spark.stop()
+        close_metrics()
+    log.info("stopped")
+    return 0
 
 
-def _stop(_signal: int, _frame: FrameType | None) -> None:
-    raise _Stop
+def _serve_metrics() -> Callable[[], None]:
+    from ingestion.metrics import serve_metrics
+
+    health = get_settings().health
+    return serve_metrics(health.host, health.port) if health.port else lambda: None
 
 
 class _Run:
-    """Both queries, from their start until one fails, a batch job wants the tables, or they have to start anew.
+    """The stream, from what the offline store holds until something fails or a batch job wants the tables."""
 
-    Attributes:
-        failure: what ended it, in a line; empty if nothing failed.
-        next_landmark: the landmark that the next generation needs, where the present one has become too old.
-    """
-
-    def __init__(self, spark: SparkSession, store: FeatureStore, landmark: float | None) -> None:
-        from ingestion.archive_query import ArchiveQuery
-        from ingestion.compaction import Compactor
-        from ingestion.feature_query import FeatureQuery
-        from ingestion.generation import open_generation
-
-        self._ready = get_settings().home / "run" / "stream.ready"
-        self._ready.unlink(missing_ok=True)  # a stream that was killed could not remove it
+    def __init__(self, spark: SparkSession, online: OnlineStore, stop: StopRequest) -> None:
         self._spark = spark
-        self._generation = open_generation(spark, landmark)
-        self._features, self._archive = FeatureQuery(spark, store, self._generation), ArchiveQuery(spark)
-        self._compactor = Compactor()
-        self._queries: list[StreamingQuery] = []
-        self.failure = ""
-        self.next_landmark: float | None = None
+        self._stop = stop
+        self._online = online
+        self._ended = False
+        self._batches: queue.Queue[tuple[pa.Table, Offsets]] = queue.Queue(_BATCHES_AHEAD)
+        home = get_settings().home
+        self._ready = home / "run" / "stream.ready"
+        self._ready.unlink(missing_ok=True)  # a stream that was killed could not remove it
+        self._checkpoints = home / "spark" / "checkpoints"
+        shutil.rmtree(self._checkpoints, ignore_errors=True)
 
-    def until_interrupted(self, once: bool) -> None:
-        """Run; with ``once``, until what Kafka holds now has been processed."""
-        from pyspark.errors import StreamingQueryException
+    def until_interrupted(self, once: bool) -> str:
+        """Run; with ``once``, until what Kafka holds now has been processed. Returns what failed, in a line."""
+        from pyspark.errors import PySparkException
 
-        from ingestion.archive_query import discard_archive_checkpoint
-        from ingestion.generation import discard_generation
+        from ingestion.compaction import Compactor
+        from ingestion.intake import Intake
+        from ingestion.offsets import in_kafka
 
+        settings = get_settings().stream
+        compactor = Compactor()
+        query: StreamingQuery | None = None
         try:
-            self._start()
-            if once:
-                for query in self._queries:
-                    query.processAllAvailable()
-            else:
-                self._watch()
-        except StreamingQueryException as error:
-            self.failure = _summary(error)
+            intake = Intake(self._online, lambda: bool(self._stop), settings.offline_seconds, settings.archive_seconds)
+            place = self._catch_up(intake, [in_kafka()[1]] if once else [])
+            if not once:
+                query = self._start(place)
+                self._watch(query, intake, compactor)
+            intake.close()
+        except PySparkException as error:
+            return _summary(error)
         finally:
+            self._ended = True
             self._ready.unlink(missing_ok=True)
-            for query in self._queries:
+            if query is not None:
                 query.stop()
-            self._compactor.finish()
-        for query in self._queries:
-            if query.exception() and not self.failure:
-                self.failure = f"{query.name}: {_summary(query.exception())}"
-        self.next_landmark = self._features.expired_at
-        if self.next_landmark is not None or self._generation.outlived:
-            discard_generation()
-        if self._archive.outlived:
-            discard_archive_checkpoint()
+            compactor.finish()
+        failure = query.exception() if query is not None else None
+        return _summary(failure) if failure else ""
 
-    def _start(self) -> None:
-        """Side by side, because each may have to take in its seeds first."""
+    def _catch_up(self, intake: Intake, further: list[Offsets]) -> Offsets:
+        """Take in again what not all tables have; returns where in Kafka to go on."""
+        from ingestion.source import read_between
 
-        def start(name: str, query: FeatureQuery | ArchiveQuery) -> None:
-            self._spark.sparkContext.setLocalProperty("spark.scheduler.pool", name)
-            self._queries.append(query.start())
+        place = intake.milestones[0]
+        for milestone in [*intake.milestones[1:], *further]:
+            for rows, reached in read_between(self._spark, place, milestone):
+                intake.take(rows, reached)
+            place = milestone
+        return place
 
-        with ThreadPoolExecutor(2) as starters:
-            features = starters.submit(start, "features", self._features)
-            archive = starters.submit(start, "archive", self._archive)
-            features.result()
-            archive.result()
+    def _start(self, place: Offsets) -> StreamingQuery:
+        from ingestion.source import start_query
 
-    def _watch(self) -> None:
-        reported = time.monotonic()
-        while all(query.isActive for query in self._queries):
-            # The archive's checkpoint can be made anew between two batches only.
-            if (pause_wanted() or self._generation.outlived or self._archive.outlived) and not self._archive.busy:
+        checkpoint: Path = self._checkpoints / str(uuid.uuid4())
+        return start_query(self._spark, place, checkpoint, self._hand_over)
+
+    def _hand_over(self, rows: pa.Table, place: Offsets) -> None:
+        """Called by Spark with each micro-batch; waits while the one before is still waiting itself."""
+        while not self._ended:
+            try:
+                self._batches.put((rows, place), timeout=_WATCH_SECONDS)
                 return
-            time.sleep(_WATCH_SECONDS)
-            if not self._ready.exists() and all(query.lastProgress or _idle(query) for query in self._queries):
+            except queue.Full:
+                continue
+
+    def _watch(self, query: StreamingQuery, intake: Intake, compactor: Compactor) -> None:
+        reported, events = time.monotonic(), 0
+        while query.isActive and not pause_wanted() and not self._stop:
+            try:
+                rows, place = self._batches.get(timeout=_WATCH_SECONDS)
+            except queue.Empty:
+                intake.commit_if_due()
+            else:
+                intake.take(rows, place)
+                events += rows.num_rows
+            if not self._ready.exists() and (query.lastProgress or "Waiting" in query.status["message"]):
                 self._ready.touch()
-                log.info("ready: %s since %s", get_settings().kafka.events_topic, self._generation.start)
-            self._compactor.run_if_due()
+                log.info("ready: %s", get_settings().kafka.events_topic)
+            compactor.run_if_due()
             if time.monotonic() - reported > _REPORT_SECONDS:
-                reported = time.monotonic()
-                _report(self._queries)
-
-
-def _idle(query: StreamingQuery) -> bool:
-    return "Waiting" in query.status["message"]
-
-
-def _report(queries: list[StreamingQuery]) -> None:
-    for query in queries:
-        progress = query.lastProgress
-        if progress:
-            log.info(
-                "%s: batch %s, %s events in %.2f s",
-                query.name,
-                progress["batchId"],
-                progress["numInputRows"],
-                progress["batchDuration"] / 1000,
-            )
+                log.info("%s events in the last %.0f s", f"{events:,}", time.monotonic() - reported)
+                reported, events = time.monotonic(), 0
 
 
 def _summary(exception: Exception | None) -> str:

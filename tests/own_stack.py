@@ -18,7 +18,14 @@ from feature_repo.settings import ENV_PREFIX, HOME_VARIABLE, PROJECT_ROOT, get_s
 
 PORT_VARIABLES = tuple(
     f"{ENV_PREFIX}{name}"
-    for name in ("KAFKA__PORT", "KAFKA__CONTROLLER_PORT", "REDIS__PORT", "COLLECTOR__PORT", "SERVING__PORT")
+    for name in (
+        "KAFKA__PORT",
+        "KAFKA__CONTROLLER_PORT",
+        "REDIS__PORT",
+        "COLLECTOR__PORT",
+        "SERVING__PORT",
+        "HEALTH__PORT",
+    )
 )
 # Below the range from which the system gives ports to outgoing connections, which could take one in between.
 PORT_RANGE = range(20_000, 32_000)

@@ -13,8 +13,9 @@ from feature_repo import tables
 from feature_repo.tables import CATALOG, EVENTS, PRODUCT
 from ingestion import archive as archive_module
 from ingestion import catalog_store
-from ingestion.archive import Accounts, Outcome, archive
+from ingestion.archive import Archive
 from ingestion.enrichment import enriched
+from ingestion.offsets import Offsets
 
 NOW = datetime(2026, 5, 4, 23, 59, 30, tzinfo=UTC)
 CUP = {"product_id": "cup", "name": "Cup", "category": "Kitchen", "brand": "Alba", "price": 4.5}
@@ -78,40 +79,52 @@ class TestEnriched:
 class TestArchive:
     def batch(self, goods: pa.Table, payloads: list[str] = []) -> pa.Table:  # noqa: B006
         good = goods.append_column("good", pa.repeat(True, goods.num_rows))
-        refused = [{"good": False, "payload": payload, "received_at": NOW, "source": "s"} for payload in payloads]
+        refused = [{"good": False, "payload": payload, "received_at": NOW} for payload in payloads]
         columns = pa.schema([*good.schema, pa.field("payload", pa.string())])
-        return pa.concat_tables(
-            [good, pa.Table.from_pylist(refused, schema=columns)], promote_options="default"
-        ).drop_columns("dt")
+        rows = pa.concat_tables([good, pa.Table.from_pylist(refused, schema=columns)], promote_options="default")
+        places = {"source": pa.repeat("t", rows.num_rows), "partition": pa.array([0] * rows.num_rows, pa.int32())}
+        for name, column in (places | {"offset": pa.array(range(rows.num_rows), pa.int64())}).items():
+            rows = rows.set_column(rows.schema.get_field_index(name), name, column)
+        return rows.drop_columns("dt")
 
     @pytest.fixture(autouse=True)
-    def quarantined(self, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-        """What was quarantined; products are learnt offline only: neither Kafka nor Redis is here."""
+    def elsewhere(self, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+        """What went to Kafka or Redis, neither of which is here."""
         seen: list[str] = []
-        monkeypatch.setattr(
-            archive_module, "quarantine", lambda refused, *_: seen.extend(refused["payload"].to_pylist())
-        )
+        monkeypatch.setattr(archive_module, "publish", lambda refused: seen.extend(refused["payload"].to_pylist()))
         monkeypatch.setattr(catalog_store, "upsert", lambda incoming: seen.extend(incoming["product_id"].to_pylist()))
         return seen
 
-    def test_every_event_is_accounted_for(self, quarantined: list[str]) -> None:
+    def archive(self, rows: pa.Table, counted: list[bool], place: Offsets) -> None:
+        one = Archive({0: 0}, {0: 1000})
+        one.take(rows, pa.array(counted), place)
+        one.write()
+
+    def test_every_event_is_accounted_for(self, elsewhere: list[str]) -> None:
         know(CUP)
-        batch = self.batch(events([product("cup")], [product("pan")]), ["{", "x"])
-        outcome = archive(batch, Accounts("topic", "b1", accepted=5), "app", 0)
-        assert outcome == Outcome(accepted=5, processed=2, quarantined=2, duplicates=1)
-        assert quarantined == ["{", "x", "pan"]
+        batch = self.batch(events([product("cup")], [product("pan")], [product("cup")]), ["{", "x"])
+        self.archive(batch, [True, True, False, False, False], {0: 5})
+        assert elsewhere == ["{", "x", "pan"]
         (entry,) = stored(tables.LEDGER)
-        assert (entry["accepted"], entry["processed"], entry["quarantined"], entry["duplicates"]) == (5, 2, 2, 1)
+        counts = [entry[name] for name in ("accepted", "processed", "quarantined", "duplicates")]
+        assert counts == [5, 2, 2, 1]
+        assert len(stored(tables.QUARANTINE)) == 2
 
     def test_events_lie_in_the_partition_of_their_day(self) -> None:
-        archive(self.batch(events([product("cup")], [product("cup")])), Accounts("topic", "b", 2), "app", 0)
+        self.archive(self.batch(events([product("cup")], [product("cup")])), [True, True], {0: 2})
         assert sorted(str(row["dt"]) for row in stored(EVENTS)) == ["2026-05-04", "2026-05-05"]
 
-    def test_the_same_batch_again_changes_nothing(self) -> None:
+    def test_the_same_stretch_again_changes_nothing(self) -> None:
         for _ in range(2):
-            archive(self.batch(events([product("cup")])), Accounts("topic", "b", 1), "app", 7)
-        assert len(stored(EVENTS)) == 1
-        assert len(stored(tables.LEDGER)) == 1
+            self.archive(self.batch(events([product("cup")]), ["{"]), [True, False], {0: 2})
+        assert [len(stored(table)) for table in (EVENTS, tables.QUARANTINE, tables.LEDGER)] == [1, 1, 1]
+
+    def test_a_stretch_that_was_taken_in_part_is_completed(self) -> None:
+        rows = self.batch(events([product("cup")], [product("cup")], [product("cup")]))
+        self.archive(rows.slice(0, 2), [True, True], {0: 2})
+        self.archive(rows, [True, True, True], {0: 3})
+        assert sorted(row["offset"] for row in stored(EVENTS)) == [0, 1, 2]
+        assert sum(row["accepted"] for row in stored(tables.LEDGER)) == 3
 
 
 def test_learn_takes_the_latest_that_was_said_of_a_new_product(monkeypatch: pytest.MonkeyPatch) -> None:

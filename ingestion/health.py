@@ -1,0 +1,111 @@
+"""``python -m ingestion health``: lag, delays, freshness, quiet feeds and refused events, and what to do about them."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from ingestion.health_checks import Check
+
+_STYLES = {"ok": "green", "alarm": "bold red", "not judged": "dim"}
+_WIDTH_OF_FILES = 140
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.epilog = (
+        "Exits with 1 if there is an alarm. Limits are settings (SHELFWISE_HEALTH__*; `python -m feature_repo.settings` "
+        "lists them). The stream serves the same as Prometheus metrics at SHELFWISE_HEALTH__PORT."
+    )
+    parser.add_argument("--json", action="store_true", help="print one line of JSON instead of a table")
+    parser.add_argument("--watch", type=_seconds, metavar="SECONDS", help="again and again, until it is interrupted")
+
+
+def run(args: argparse.Namespace) -> int:
+    from rich.console import Console
+
+    logging.getLogger("kafka").setLevel(logging.CRITICAL)
+    console = Console() if sys.stdout.isatty() else Console(width=_WIDTH_OF_FILES)
+    while True:
+        code = _look(console, args.json)
+        if args.watch is None:
+            return code
+        time.sleep(args.watch)
+        if not args.json:
+            console.clear()
+
+
+def _look(console: Console, as_json: bool) -> int:
+    from feature_repo.settings import get_settings
+    from ingestion.health_checks import Status, all_checks
+    from ingestion.health_measures import measure
+
+    measures = measure()
+    checks = all_checks(measures, get_settings().health)
+    alarms = [check for check in checks if check.status is Status.ALARM]
+    if as_json:
+        print(to_json(measures.at, checks), flush=True)
+    else:
+        _show(console, checks)
+        for line in advice_lines(alarms):
+            console.print(line, style=_STYLES["alarm"], markup=False, highlight=False, soft_wrap=True)
+        if not alarms:
+            console.print("All is well.")
+    return 1 if alarms else 0
+
+
+def to_json(at: float, checks: Sequence[Check]) -> str:
+    """The checks as one JSON object: ``at`` (ISO 8601), ``status`` (ok or alarm) and ``checks``."""
+    from datetime import UTC, datetime
+
+    import orjson
+
+    alarm = any(check.status == "alarm" for check in checks)
+    return orjson.dumps(
+        {"at": datetime.fromtimestamp(at, UTC), "status": "alarm" if alarm else "ok", "checks": list(checks)}
+    ).decode()
+
+
+def advice_lines(alarms: Iterable[Check]) -> list[str]:
+    """One line for all alarms of a kind that call for the same: what it means and what to do."""
+    subjects: dict[tuple[str, str], list[str]] = {}
+    for alarm in alarms:
+        subjects.setdefault((alarm.name, alarm.advice), []).append(alarm.subject)
+    return [f"ALARM {name} ({', '.join(of)}): {advice}" for (name, advice), of in subjects.items()]
+
+
+def _show(console: Console, checks: Iterable[Check]) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table("check")
+    table.add_column("subject", overflow="fold")
+    table.add_column("value", justify="right")
+    table.add_column("limit", justify="right")
+    table.add_column("status")
+    table.add_column("detail")
+    for check in checks:
+        status = Text(check.status, style=_STYLES[check.status])
+        value, limit = _number(check.value, check.unit), _number(check.limit, "")
+        table.add_row(check.name, Text(check.subject), value, limit, status, Text(check.detail))
+    console.print(table)
+
+
+def _number(value: float | None, unit: str) -> str:
+    if value is None:
+        return "-"
+    text = f"{value:,.0f}" if value == int(value) or abs(value) >= 100 else f"{value:,.2f}"
+    return f"{text} {unit}".strip()
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if seconds <= 0:
+        raise argparse.ArgumentTypeError("must be more than 0")
+    return seconds

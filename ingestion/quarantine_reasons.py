@@ -1,0 +1,38 @@
+"""Why an event may not pass, in a sentence for people, without Spark."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+
+from feature_repo import contract
+from feature_repo.contract import Reason, Violation
+from feature_repo.settings import get_settings
+
+_WHOLE = "(event)"
+
+
+def objection(payload: str | None, received_at: datetime) -> Violation | None:
+    """What speaks against an event that arrives as ``payload`` at ``received_at``; None if it may pass.
+
+    The stream says the same, but for the few numbers and dates that fit Python's types and not Spark's.
+    """
+    settings = get_settings()
+    if not payload or not payload.strip():
+        return Violation(Reason.EMPTY, _WHOLE, "the message is empty")
+    size, most = len(payload.encode()), settings.collector.max_event_bytes
+    if size > most:
+        return Violation(Reason.OVERSIZED, _WHOLE, f"{size:,} bytes are more than the {most:,} that an event may have")
+    try:
+        event = json.loads(payload)
+    except (ValueError, RecursionError) as error:
+        return Violation(Reason.MALFORMED_JSON, _WHOLE, f"not JSON: {error}")
+    if violation := contract.check(event):
+        return violation
+    tolerance = settings.stream.future_tolerance_seconds
+    if (contract.time_of(event["timestamp"]) - received_at).total_seconds() > tolerance:
+        message = (
+            f"{event['timestamp']} is more than {tolerance} s after its arrival at {received_at:%Y-%m-%d %H:%M:%S %Z}"
+        )
+        return Violation(Reason.FUTURE_TIMESTAMP, "timestamp", message)
+    return None

@@ -1,0 +1,49 @@
+"""Refused events on their way to the quarantine table and topic: with a reason, and the place that they came from."""
+
+from __future__ import annotations
+
+from datetime import UTC
+from typing import Any
+
+import orjson
+import pyarrow as pa
+
+from feature_repo.contract import Reason, Violation
+from feature_repo.settings import get_settings
+from feature_repo.tables import QUARANTINE
+from ingestion.producer import open_producer
+from ingestion.quarantine_reasons import objection
+
+# Python takes numbers and dates that do not fit Spark's types.
+_SPARK_ONLY = Violation(Reason.WRONG_TYPE, "(event)", "a number or a time is beyond what the stores can hold")
+_TOPIC_PAYLOAD = 100_000  # characters; escaped, a few times as many bytes
+
+
+def refused_rows(refused: pa.Table) -> pa.Table:
+    """Rows of the quarantine table.
+
+    Args:
+        refused: rows of :func:`ingestion.archive.archivable` that are not good.
+    """
+    rows = []
+    for row in refused.select(["payload", "source", "partition", "offset", "received_at"]).to_pylist():
+        received_at = row["received_at"].astimezone(UTC)
+        why = objection(row["payload"], received_at) or _SPARK_ONLY
+        rows.append({**row, "received_at": received_at, "reason": why.reason.value, "field": why.field})
+    return pa.Table.from_pylist(rows, schema=QUARANTINE.schema)
+
+
+def publish(refused: pa.Table) -> None:
+    """Send rows of the quarantine table to the quarantine topic, for whoever listens; each at least once."""
+    kafka = get_settings().kafka
+    producer = open_producer(kafka, linger_ms=5, batch_bytes=65_536, delivery_seconds=30)
+    try:
+        for sent in [producer.send(kafka.quarantine_topic, _message(row)) for row in refused.to_pylist()]:
+            sent.get()
+    finally:
+        producer.close()
+
+
+def _message(row: dict[str, Any]) -> bytes:
+    """For the topic, which has a limit on sizes: the beginning of the payload does."""
+    return orjson.dumps(row | {"payload": (row["payload"] or "")[:_TOPIC_PAYLOAD]})
