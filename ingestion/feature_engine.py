@@ -69,7 +69,6 @@ class CustomerFeatures:
         claimed = known.tied(tie.source)
         sole = known.sole_customer(tie.source)
         latest = known.latest(tie.source)
-        circular = tie.source in known.customers(tie.customer)
         if not known.add(tie) or tie.source not in activity or sole == tie.customer:
             return []
         if claimed:
@@ -78,7 +77,7 @@ class CustomerFeatures:
         chain = [tie.customer]
         while (further := known.sole_customer(chain[-1])) and further not in chain:
             chain.append(further)
-        if circular or known.tied(chain[-1]):
+        if known.tied(chain[-1]):  # to several customers, or in a circle
             return None
         return [activity.merge(key, tie.source, tie.ms) for key in chain]
 

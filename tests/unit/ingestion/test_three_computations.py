@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import tempfile
 from datetime import UTC, datetime, timedelta
+from itertools import islice, permutations
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,8 @@ lines = st.lists(
     max_size=4,
 )
 # Some moments are shared, some lie beyond a thousand of the shortest half-lives.
-moments = st.integers(0, 5).map(lambda n: n * 1000) | st.integers(0, 86_400_000 * 600)
+near = st.integers(0, 8).map(lambda n: n * 1000)
+moments = st.one_of(near, near, st.integers(0, 86_400_000 * 600))
 tracks = st.fixed_dictionaries(
     {
         "type": st.just("track"),
@@ -74,15 +76,9 @@ aliases = st.fixed_dictionaries(
 calls = st.lists(st.one_of(tracks, tracks, tracks, identifies, aliases), min_size=1, max_size=30)
 
 
-@st.composite
-def arrivals(draw: st.DrawFn) -> tuple[list[dict[str, Any]], list[int]]:
-    """Events as they arrive, a few of them again, and where the batches end."""
-    made = draw(calls)
-    for number, one in enumerate(made):
-        one["message_id"] = f"m{number}"
-        one.setdefault("customer_id", one.get("user_id"))
-    again = draw(st.lists(st.sampled_from(made), max_size=5))
-    arriving = [
+def arrived(calls: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Calls with their times and their places in Kafka."""
+    return [
         {
             **one,
             "timestamp": START + timedelta(milliseconds=one["ms"]),
@@ -91,8 +87,19 @@ def arrivals(draw: st.DrawFn) -> tuple[list[dict[str, Any]], list[int]]:
             "partition": 0,
             "offset": offset,
         }
-        for offset, one in enumerate(draw(st.permutations([*made, *again])))
+        for offset, one in enumerate(calls)
     ]
+
+
+@st.composite
+def arrivals(draw: st.DrawFn) -> tuple[list[dict[str, Any]], list[int]]:
+    """Events as they arrive, a few of them again, and where the batches end."""
+    made = draw(calls)
+    for number, one in enumerate(made):
+        one["message_id"] = f"m{number}"
+        one.setdefault("customer_id", one.get("user_id"))
+    again = draw(st.lists(st.sampled_from(made), max_size=5))
+    arriving = arrived(draw(st.permutations([*made, *again])))
     return arriving, draw(st.lists(st.integers(1, len(arriving)), max_size=6).map(lambda cuts: sorted(set(cuts))))
 
 
@@ -122,10 +129,80 @@ def check_rows(entity: Entity, rows: pa.Table, events: pa.Table) -> None:
 
 
 @pytest.mark.usefixtures("warehouse")
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(arrivals())
 def test_stream_history_and_reference_agree(given_arrivals: tuple[list[dict[str, Any]], list[int]]) -> None:
-    arriving, cuts = given_arrivals
+    check_agreement(*given_arrivals)
+
+
+def click(customer: str, second: int) -> dict[str, Any]:
+    return {
+        "type": "track",
+        "event": CLICKED,
+        "customer_id": customer,
+        "products": [{"product_id": "p1"}],
+        "ms": second,
+    }
+
+
+def identify(visitor: str, user: str, ms: int) -> dict[str, Any]:
+    return {"type": "identify", "anonymous_id": visitor, "user_id": user, "customer_id": user, "ms": ms}
+
+
+def alias(previous: str, user: str, ms: int) -> dict[str, Any]:
+    return {"type": "alias", "previous_id": previous, "user_id": user, "customer_id": user, "ms": ms}
+
+
+@pytest.mark.usefixtures("warehouse")
+@pytest.mark.parametrize(
+    "said",
+    [
+        pytest.param(
+            [identify("v1", "ada", 1), click("v1", 2), click("v1", 9), click("bob", 1), identify("v1", "bob", 5)],
+            id="a second customer turns out to have used the device",
+        ),
+        pytest.param(
+            [click("v1", 1), identify("v1", "bob", 8), click("v1", 9), identify("v1", "ada", 3), click("v1", 5)],
+            id="the first customer is known after the second",
+        ),
+        pytest.param(
+            [click("ada", 1), click("bob", 2), alias("ada", "bob", 3), click("ada", 4), alias("bob", "ada", 5)],
+            id="two customers are each other",
+        ),
+        pytest.param(
+            [click("v1", 1), click("ada", 2), identify("v1", "ada", 3), alias("ada", "eve", 4), click("v1", 5)],
+            id="a visitor becomes a customer, who gets another id",
+        ),
+        pytest.param(
+            [click("v1", 1), alias("ada", "eve", 4), alias("ada", "bob", 6), identify("v1", "ada", 3), click("v1", 7)],
+            id="a visitor becomes a customer with two further ids",
+        ),
+    ],
+)
+def test_identities_in_any_order_of_arrival(said: list[dict[str, Any]]) -> None:
+    for number, one in enumerate(said):
+        one["message_id"] = f"m{number}"
+    for order in islice(permutations(said), 0, None, 5):
+        check_stream(arrived(list(order)), list(range(1, len(said))))
+
+
+def check_agreement(arriving: list[dict[str, Any]], cuts: list[int]) -> None:
+    counted, customers, items = check_stream(arriving, cuts)
+    stored = table(counted)
+    write_deltalake(EVENTS.uri, stored, mode="overwrite", commit_properties=offsets.commit({0: len(arriving)}))
+    with tempfile.TemporaryDirectory() as folder:
+        computed = history.compute(Path(folder))
+        for entity, file in computed.files.items():
+            check_rows(entity, pq.read_table(file), stored)
+            activity = {Entity.CUSTOMER: customers.activity, Entity.ITEM: items.activity}[entity]
+            present = activity.rows(activity.everything(), {})[entity.key].to_pylist()
+            assert set(pq.read_table(file)[entity.key].to_pylist()) == set(present)
+
+
+def check_stream(
+    arriving: list[dict[str, Any]], cuts: list[int]
+) -> tuple[list[dict[str, Any]], CustomerFeatures, ItemFeatures]:
+    """Run the engine over batches, and compare every row that it would write; returns what it counted, and it."""
     counted: list[dict[str, Any]] = []
     ids = RecentIds(horizon_ms=6 * 3_600_000)
     customers = CustomerFeatures(lambda keys: table([one for one in counted if one["customer_id"] in keys]))
@@ -145,20 +222,4 @@ def test_stream_history_and_reference_agree(given_arrivals: tuple[list[dict[str,
     stored = table(counted)
     for entity in Entity:
         check_rows(entity, pa.concat_tables(rows[entity]), stored)
-
-    write_deltalake(EVENTS.uri, stored, mode="overwrite", commit_properties=offsets.commit({0: len(arriving)}))
-    with tempfile.TemporaryDirectory() as folder:
-        computed = history.compute(Path(folder))
-        for entity, file in computed.files.items():
-            check_rows(entity, pq.read_table(file), stored)
-            newest = latest(entity, pq.read_table(file))
-            activity = {Entity.CUSTOMER: customers.activity, Entity.ITEM: items.activity}[entity]
-            assert newest.keys() == {row[entity.key] for row in activity.rows(activity.everything(), {}).to_pylist()}
-
-
-def latest(entity: Entity, rows: pa.Table) -> dict[str, dict[str, Any]]:
-    """The newest row of each key."""
-    newest: dict[str, dict[str, Any]] = {}
-    for row in sorted(rows.to_pylist(), key=lambda row: row["event_timestamp"]):
-        newest[row[entity.key]] = row
-    return newest
+    return counted, customers, items
