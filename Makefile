@@ -4,7 +4,7 @@ export FEAST_USAGE := False
 export BENTOML_DO_NOT_TRACK := True
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down status logs test test-unit lint lock clean bench-freshness bench-stream bench-serve
+.PHONY: help setup demo up down status logs test test-unit lint lock clean bench-freshness bench-stream bench-redis bench-growth bench-serve
 
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name what; do \
@@ -39,6 +39,12 @@ bench-freshness: setup ## event to changed recommendation, beside a plain Kafka 
 
 bench-stream: setup ## events per second through the stream, beside only decoding and checking them
 	@$(PYTHON) benchmarks/stream_throughput.py
+
+bench-redis: setup ## event accepted by Kafka to features in Redis at several rates, beside a plain Kafka consumer
+	@$(PYTHON) benchmarks/event_to_redis.py
+
+bench-growth: setup ## how time, memory and storage grow with events and customers
+	@$(PYTHON) benchmarks/growth.py
 
 bench-serve: setup ## latency of /recommend, beside an empty BentoML endpoint
 	@$(PYTHON) benchmarks/serve_latency.py
