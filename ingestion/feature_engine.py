@@ -68,12 +68,11 @@ class CustomerFeatures:
         activity, known = self.activity, self.identities
         claimed = known.tied(tie.source)
         sole = known.sole_customer(tie.source)
-        latest = known.latest(tie.source)
+        last = known.comes_last(tie)
         if not known.add(tie) or tie.source not in activity or sole == tie.customer:
             return []
         if claimed:
-            later = latest is not None and latest <= tie.ms and activity.last_ms(tie.source) < tie.ms
-            return [] if later else None
+            return [] if last and activity.last_ms(tie.source) < tie.ms else None
         chain = [tie.customer]
         while (further := known.sole_customer(chain[-1])) and further not in chain:
             chain.append(further)

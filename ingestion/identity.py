@@ -80,10 +80,10 @@ class Identities:
             passed.add(customer)
         return chain
 
-    def latest(self, key: str) -> int | None:
-        """When ``key`` was tied last, epoch milliseconds."""
-        ties = self._ties.get(key)
-        return ties[-1][0] if ties else None
+    def comes_last(self, tie: Tie) -> bool:
+        """Whether ``tie`` comes after all that is known of its source; of two at one time, by the customer's id."""
+        ties = self._ties.get(tie.source)
+        return not ties or ties[-1] < (tie.ms, tie.customer)
 
     def sole_customer(self, key: str) -> str | None:
         """The customer that ``key`` is tied to, if it is one and the same at all times."""

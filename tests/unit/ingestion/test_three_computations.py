@@ -129,7 +129,9 @@ def check_rows(entity: Entity, rows: pa.Table, events: pa.Table) -> None:
 
 
 @pytest.mark.usefixtures("warehouse")
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=100, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(arrivals())
 def test_stream_history_and_reference_agree(given_arrivals: tuple[list[dict[str, Any]], list[int]]) -> None:
     check_agreement(*given_arrivals)
@@ -164,6 +166,10 @@ def alias(previous: str, user: str, ms: int) -> dict[str, Any]:
         pytest.param(
             [click("v1", 1), identify("v1", "bob", 8), click("v1", 9), identify("v1", "ada", 3), click("v1", 5)],
             id="the first customer is known after the second",
+        ),
+        pytest.param(
+            [click("v1", 1), identify("v1", "bob", 5), identify("v1", "ada", 5), click("v1", 7)],
+            id="two customers at the same moment",
         ),
         pytest.param(
             [click("ada", 1), click("bob", 2), alias("ada", "bob", 3), click("ada", 4), alias("bob", "ada", 5)],
