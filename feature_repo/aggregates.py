@@ -147,8 +147,3 @@ def definition_hash() -> str:
     """A fingerprint of everything declared here: a stream's checkpoint is good for one definition only."""
     text = repr((DECAYED_SUMS, RECENT, sorted(ACTION_OF_EVENT.items())))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def shortest_half_life() -> timedelta:
-    """The shortest declared half-life; it bounds how far from its landmark a sum can be kept in a double."""
-    return min(aggregate.half_life for aggregate in DECAYED_SUMS)

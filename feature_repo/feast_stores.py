@@ -31,6 +31,7 @@ from pydantic import Field
 
 from feature_repo import online_values, point_in_time
 from feature_repo.settings import get_settings
+from feature_repo.tables import ONLINE_WRITES
 
 # Feast turns all of them on: messages of its libraries to each other's developers.
 warnings.filterwarnings("ignore", category=DeprecationWarning)
@@ -38,8 +39,6 @@ point_in_time.install()
 # DuckDB would download its delta extension at first use; the wheel from the package registry brings it.
 import_extension("delta")
 
-# A hash with the time of the last write of each view, epoch milliseconds: what an emptied Redis does not have.
-WRITTEN = "shelfwise:online"
 _ROWS_PER_ROUND_TRIP = 5_000
 
 
@@ -142,7 +141,7 @@ class FreshRedisOnlineStore(RedisOnlineStore):
         known = True
         for start in range(0, len(keys), _ROWS_PER_ROUND_TRIP):
             with client.pipeline(transaction=False) as pipeline:
-                pipeline.hexists(WRITTEN, view.name)
+                pipeline.hexists(ONLINE_WRITES, view.name)
                 part = slice(start, start + _ROWS_PER_ROUND_TRIP)
                 for key, values in zip(
                     keys[part], zip(*(column[part] for column in columns), strict=True), strict=True
@@ -162,7 +161,7 @@ class FreshRedisOnlineStore(RedisOnlineStore):
 
     def note_written(self, config: RepoConfig, view: FeatureView) -> None:
         """Record that all that is known of the view is online, as of now."""
-        self._get_client(config.online_store).hset(WRITTEN, view.name, str(round(time.time() * 1000)))
+        self._get_client(config.online_store).hset(ONLINE_WRITES, view.name, str(round(time.time() * 1000)))
 
 
 def _milliseconds(rows: pa.Table) -> list[int]:

@@ -24,6 +24,7 @@ class Table:
         description: one line for people.
         partition_by: columns that the files are split by.
         properties: Delta's table properties, and our own.
+        view: the Feast view that it is the source of, if there is one.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Table:
     description: str
     partition_by: tuple[str, ...] = ()
     properties: Mapping[str, str | None] | None = None
+    view: str = ""
 
     @property
     def path(self) -> Path:
@@ -183,6 +185,7 @@ CUSTOMER_ACTIVITY = Table(
     _activity_schema(Entity.CUSTOMER),
     "what each customer did, as of each moment it changed",
     properties=_ACTIVITY_PROPERTIES,
+    view="customer_activity",
 )
 
 ITEM_ACTIVITY = Table(
@@ -190,6 +193,7 @@ ITEM_ACTIVITY = Table(
     _activity_schema(Entity.ITEM),
     "what happened to each item, as of each moment it changed",
     properties=_ACTIVITY_PROPERTIES,
+    view="item_activity",
 )
 
 CATALOG = Table(
@@ -211,6 +215,7 @@ CATALOG = Table(
         ]
     ),
     "each change of a product: a row per product and time; stock null means unknown; origin is catalog or events",
+    view="item_catalog",
 )
 
 CATALOG_INDEX = Table(
@@ -224,6 +229,7 @@ CATALOG_INDEX = Table(
         ]
     ),
     "the ids of all products, one row per change of the assortment, so that a service knows what to ask for",
+    view="catalog_index",
 )
 
 ACTIVITY: dict[Entity, Table] = {Entity.CUSTOMER: CUSTOMER_ACTIVITY, Entity.ITEM: ITEM_ACTIVITY}
@@ -237,6 +243,9 @@ ALL_TABLES = (
     CATALOG,
     CATALOG_INDEX,
 )
+
+# A hash in Redis with the time of the last write of each view, epoch milliseconds: what an emptied Redis does not have.
+ONLINE_WRITES = "shelfwise:online"
 
 
 def create_missing_tables() -> None:

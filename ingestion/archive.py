@@ -76,15 +76,16 @@ class Archive:
         """Rows of the events table that have not been written."""
         return self._events.waiting_rows()
 
-    def take(self, rows: pa.Table, counted: pa.Array, place: Offsets) -> None:
+    def take(self, rows: pa.Table, counted: pa.Array, events: pa.Table, place: Offsets) -> None:
         """Take a batch.
 
         Args:
             rows: all rows of :func:`archivable` of the batch.
             counted: which of them are events that count: good, and the first of their ids.
+            events: these, as rows of the events table.
             place: where in Kafka the batch ends.
         """
-        self._events.add(event_rows(rows.filter(pc.and_(counted, pa.array(self._events.beyond(rows))))), place)
+        self._events.add(events.filter(pa.array(self._events.beyond(events))), place)
         bad = pc.invert(rows["good"])
         refused = refused_rows(rows.filter(pc.and_(bad, pa.array(self._quarantine.beyond(rows)))))
         if refused.num_rows:

@@ -25,6 +25,19 @@ def check_definition() -> None:
             )
 
 
+def check_columns(table: Table, stored: DeltaTable) -> None:
+    """Make sure that every declared column is there.
+
+    Raises:
+        DefinitionError: the table was written before one of the declared aggregates was.
+    """
+    if missing := sorted(set(table.schema.names) - {column.name for column in stored.schema().fields}):
+        raise DefinitionError(
+            f"{table.name} has no column {', '.join(missing)} yet; "
+            "`python -m ingestion backfill --recompute` computes it for all of history"
+        )
+
+
 def note_definition(table: Table, definition: str) -> None:
     """Note that the table was computed by ``definition``, a :func:`definition_hash`."""
     stored = DeltaTable(table.uri)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-import sys
 import time
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
@@ -15,7 +14,6 @@ if TYPE_CHECKING:
     from ingestion.health_checks import Check
 
 _STYLES = {"ok": "green", "alarm": "bold red", "not judged": "dim"}
-_WIDTH_OF_FILES = 140
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,10 +26,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from rich.console import Console
+    from ingestion.progress import result_console
 
     logging.getLogger("kafka").setLevel(logging.CRITICAL)
-    console = Console() if sys.stdout.isatty() else Console(width=_WIDTH_OF_FILES)
+    console = result_console()
     while True:
         code = _look(console, args.json)
         if args.watch is None:

@@ -14,7 +14,7 @@ from redis.exceptions import RedisError
 from feature_repo.aggregates import Entity
 from feature_repo.errors import UnavailableError
 from feature_repo.settings import get_settings
-from feature_repo.tables import ACTIVITY, CATALOG, CATALOG_INDEX, EVENTS, Table
+from feature_repo.tables import ACTIVITY, ALL_TABLES, EVENTS, ONLINE_WRITES
 from ingestion import offsets
 from ingestion.health_checks import Lag, Measures, OnlineKeys, PartitionTraffic, StreamState, View
 from ingestion.health_kafka import Backlog, EventsTopic, open_events_topic
@@ -29,10 +29,8 @@ from ingestion.health_tables import (
 )
 from ingestion.locks import pause_wanted
 
-PUSHES = "shelfwise:online"  # the Redis hash of each view's last push, in milliseconds since 1970
 _CLOCK_TOLERANCE = 5.0  # seconds that the clocks of Kafka and of this machine may differ
-_CATALOG_VIEWS = {"item_catalog": CATALOG, "catalog_index": CATALOG_INDEX}
-_ACTIVITY_VIEWS = {table.name: entity for entity, table in ACTIVITY.items()}
+_ACTIVITY_VIEWS = {table.view: entity for entity, table in ACTIVITY.items()}
 _FOLLOWING_KAFKA = (*ACTIVITY.values(), EVENTS)
 
 Backlogs = dict[str, dict[int, Backlog]]
@@ -112,7 +110,7 @@ def _ask_redis() -> _Online:
     )
     with closing(client):
         try:
-            pushed = cast(dict[bytes, bytes], client.hgetall(PUSHES))
+            pushed = cast(dict[bytes, bytes], client.hgetall(ONLINE_WRITES))
             keys = cast(int, client.dbsize())
             return _Online({name.decode(): int(text) / 1000 for name, text in pushed.items()}, keys)
         except RedisError as error:
@@ -136,9 +134,9 @@ def _lags(backlogs: Backlogs, now: float) -> list[Lag]:
 
 
 def _views(online: _Online, live: LiveEvents, backlogs: Backlogs, now: float) -> list[View]:
-    offline: dict[str, Table] = {**{table.name: table for table in ACTIVITY.values()}, **_CATALOG_VIEWS}
     views = []
-    for name, table in offline.items():
+    for table in (table for table in ALL_TABLES if table.view):
+        name = table.view
         pushed = online.pushed.get(name)
         rows_offline = has_rows(table)
         if pushed is None:
@@ -147,7 +145,7 @@ def _views(online: _Online, live: LiveEvents, backlogs: Backlogs, now: float) ->
         shown_until = pushed + _CLOCK_TOLERANCE
         if name in _ACTIVITY_VIEWS:
             entity = _ACTIVITY_VIEWS[name]
-            waiting = _first_waiting(backlogs.get(name, {}).values(), entity, shown_until)
+            waiting = _first_waiting(backlogs.get(table.name, {}).values(), entity, shown_until)
             missed = [live.first_after(shown_until, entity), waiting]
         else:
             missed = [first_change_after(shown_until, table) if rows_offline else None]

@@ -103,7 +103,7 @@ class Intake:
             values = self._activities[entity].rows(numbers, reached)
             self._push(entity, values)
             self._appenders[entity].add(values, place)
-        self._archive.take(rows, counted, place)
+        self._archive.take(rows, counted, events, place)
         self._read = place
         self.commit_if_due()
 
@@ -137,8 +137,9 @@ class Intake:
         return pa.array(counted)
 
     def _of_customers(self, events: pa.Table) -> Integers:
-        fresh = events.filter(pa.array(self._appenders[Entity.CUSTOMER].beyond(events)))
-        for tie in ties_in(events.filter(pa.array(~self._appenders[Entity.CUSTOMER].beyond(events)))):
+        beyond = self._appenders[Entity.CUSTOMER].beyond(events)
+        fresh = events.filter(pa.array(beyond))
+        for tie in ties_in(events.filter(pa.array(~beyond))):
             self._customers.identities.add(tie)
         return self._customers.take(fresh, ties_in(fresh))
 

@@ -1,6 +1,6 @@
-"""Who may write the feature tables: the running stream, or a batch job that asks it to step aside.
+"""Who may write what: the feature tables, the running stream or a batch job that asks it to step aside; and replays.
 
-Both locks are ``flock`` locks on files: the kernel releases them when a process ends, however it ends, so that they cannot
+All are ``flock`` locks on files: the kernel releases them when a process ends, however it ends, so that they cannot
 go stale.
 """
 
@@ -62,6 +62,22 @@ def stream_paused() -> Iterator[None]:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         with writing_features(wait=True):
             yield
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def putting_back() -> Iterator[None]:
+    """Hold the right to put refused events back: two at once would both find an event not put back yet.
+
+    Raises:
+        UnavailableError: another process holds it.
+    """
+    descriptor = _open("quarantine.lock")
+    try:
+        if not _try(descriptor, fcntl.LOCK_EX):
+            raise UnavailableError("another `quarantine replay` is running; wait until it has ended")
+        yield
     finally:
         os.close(descriptor)
 

@@ -10,15 +10,11 @@ import pyarrow as pa
 from feature_repo.aggregates import Entity
 from feature_repo.errors import UnavailableError
 from feature_repo.settings import get_settings
-from feature_repo.tables import ACTIVITY, CATALOG, CATALOG_INDEX, Table
+from feature_repo.tables import ACTIVITY, ALL_TABLES, Table
 
 if TYPE_CHECKING:
     from feast import FeatureStore
 
-_VIEWS = {table.name: table.name for table in ACTIVITY.values()} | {
-    CATALOG.name: "item_catalog",
-    CATALOG_INDEX.name: "catalog_index",
-}
 _ROWS_PER_STEP = 20_000
 
 
@@ -32,7 +28,7 @@ class OnlineStore:
         assert isinstance(online, FreshRedisOnlineStore)
         self._online = online
         self._config = store.config
-        self._views = {table: store.get_feature_view(view) for table, view in _VIEWS.items()}
+        self._views = {table.view: store.get_feature_view(table.view) for table in ALL_TABLES if table.view}
 
     def push(self, table: Table, rows: pa.Table) -> bool:
         """Write rows of an offline table, one per key.
@@ -43,7 +39,7 @@ class OnlineStore:
         Raises:
             redis.RedisError: the server is gone or does not answer. Writing again does no harm.
         """
-        view = self._views[table.name]
+        view = self._views[table.view]
         known = self._online.write_rows(self._config, view, rows) if rows.num_rows else True
         if known:
             self._online.note_written(self._config, view)
@@ -54,7 +50,7 @@ class OnlineStore:
         from rich.progress import track
 
         slices = [rows.slice(start, _ROWS_PER_STEP) for start in range(0, rows.num_rows, _ROWS_PER_STEP)]
-        view = self._views[table.name]
+        view = self._views[table.view]
         for part in track(slices, description=f"{what} online", transient=True):
             self._online.write_rows(self._config, view, part, keep_newer=True)
         self._online.note_written(self._config, view)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from feature_repo.aggregates import Entity
-from feature_repo.errors import DefinitionError, InputError, UnavailableError
+from feature_repo.errors import InputError, UnavailableError
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -30,7 +30,6 @@ _TOLERANCE = 1e-9
 _HALF_A_MILLISECOND = 0.0005
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(m|h|d)")
 _UNITS = {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1)}
-_WIDTH_OF_FILES = 140
 _SHOWN = 60  # characters of a value in an example
 
 
@@ -61,11 +60,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    import sys
-
-    from rich.console import Console
 
     from ingestion.locks import pause_wanted
+    from ingestion.progress import result_console
 
     if args.json and (args.json.is_dir() or not args.json.absolute().parent.is_dir()):
         raise InputError(f"--json {args.json} cannot be written: give a file in a folder that exists")
@@ -74,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
     report = compare(args.customers, args.items, threshold=args.threshold, seed=args.seed, since=args.since)
     if args.json:
         args.json.write_text(report.to_json() + "\n")
-    console = Console() if sys.stdout.isatty() else Console(width=_WIDTH_OF_FILES)
+    console = result_console()
     _show(console, report)
     return 0 if report.agrees and not (args.require and report.empty) else 1
 
@@ -257,15 +254,12 @@ def sample(
     from duckdb_extensions import import_extension
 
     from feature_repo.tables import ACTIVITY
+    from ingestion.definition import check_columns
 
     table = ACTIVITY[entity]
     if not table.exists():
         return table.schema.empty_table(), 0
-    if missing := sorted(set(table.schema.names) - {column.name for column in DeltaTable(table.uri).schema().fields}):
-        raise DefinitionError(
-            f"{table.name} has no column {', '.join(missing)} yet; "
-            "`python -m ingestion backfill --recompute` computes it for all of history"
-        )
+    check_columns(table, DeltaTable(table.uri))
     import_extension("delta")
     with duckdb.connect() as connection:
         connection.execute("SET TimeZone = 'UTC'")

@@ -22,7 +22,6 @@ _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks
 _SHOWN = 20
 _SHOWN_CHARACTERS = 2_000
 _REFUSALS_SHOWN = 20
-_WIDTH_OF_FILES = 160
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -107,8 +106,9 @@ def _list(args: argparse.Namespace) -> int:
     if not found:
         print("no refused events")
         return 0
-    from rich.console import Console
     from rich.table import Table
+
+    from ingestion.progress import result_console
 
     table = Table("reason", "field")
     for column in ("events", "put back"):
@@ -120,7 +120,7 @@ def _list(args: argparse.Namespace) -> int:
         table.add_row(
             row.reason, _plain(row.field), f"{row.events:,}", f"{row.replayed:,}", *times, _plain(row.example)
         )
-    console = Console() if sys.stdout.isatty() else Console(width=_WIDTH_OF_FILES)
+    console = result_console()
     console.print(table, markup=False)
     return 0
 

@@ -6,13 +6,10 @@ where it went: among the stored events, or in the part of the topic that is not 
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 import sys
 import uuid
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -29,6 +26,7 @@ from feature_repo.errors import InputError, UnavailableError
 from feature_repo.settings import get_settings
 from feature_repo.tables import EVENTS
 from ingestion import offsets
+from ingestion.locks import putting_back
 from ingestion.producer import message_key, open_producer
 from ingestion.progress import progress_bar
 from ingestion.quarantine_reasons import objection
@@ -96,7 +94,7 @@ def put_back_repaired(path: Path, dry_run: bool = False) -> Outcome:
         UnavailableError: Kafka does not answer.
     """
     repairs = read_repairs(path)
-    with _alone():
+    with putting_back():
         known = states([repair.id for repair in repairs])
         if unknown := [repair.id for repair in repairs if repair.id not in known]:
             raise InputError(
@@ -116,7 +114,7 @@ def put_back_accepted(selection: Selection, dry_run: bool = False) -> Outcome:
         UnavailableError: Kafka does not answer.
     """
     outcome = Outcome()
-    with _alone():
+    with putting_back():
         with progress_bar() as progress:
             events = progress.track(refused(selection), total=count(selection), description="checking")
             accepted = _checked((Repair(e.id, e.payload) for e in events if not _beyond_python(e)), outcome)
@@ -301,18 +299,3 @@ def _messages(start: offsets.Offsets, end: offsets.Offsets) -> Iterator[tuple[by
             consumer.close()
     except KafkaError as error:
         raise UnavailableError(f"Kafka does not answer at {kafka.servers}: {error}") from error
-
-
-@contextmanager
-def _alone() -> Iterator[None]:
-    """Two at once would both find an event not put back yet."""
-    folder = get_settings().home / "run"
-    folder.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(folder / "quarantine.lock", os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-    except BlockingIOError as error:
-        raise UnavailableError("another `quarantine replay` is running; wait until it has ended") from error
-    finally:
-        os.close(descriptor)

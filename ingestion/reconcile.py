@@ -20,7 +20,6 @@ _POLL_SECONDS = 1.0
 _SETTLE_SECONDS = 15.0
 _SETTLE_POLL_SECONDS = 0.2
 _FILES = "files"
-_WIDTH_OF_FILES = 160
 
 
 @dataclass(frozen=True)
@@ -344,11 +343,12 @@ def _number(connection: duckdb.DuckDBPyConnection, query: str) -> int:
 
 
 def _show(result: Reconciliation) -> None:
-    from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
-    console = Console() if sys.stdout.isatty() else Console(width=_WIDTH_OF_FILES)
+    from ingestion.progress import result_console
+
+    console = result_console()
     ledger = Table("source", title="the ledger", title_justify="left")
     for column in ("accepted", "processed", "quarantined", "duplicates"):
         ledger.add_column(column, justify="right")

@@ -25,6 +25,7 @@ import psutil
 import pytest
 from deltalake import DeltaTable
 from dying_stream import MOMENTS
+from ingestion_processes import start
 from own_stack import OwnStack
 from redis import Redis
 
@@ -270,14 +271,7 @@ def test_killed_at_any_moment(installations: tuple[Installation, Installation]) 
 @contextmanager
 def running(installation: Installation) -> Iterator[None]:
     """The stream, while it is needed."""
-    with subprocess.Popen(
-        [sys.executable, "-m", "ingestion", "stream"],
-        cwd=PROJECT_ROOT,
-        env=installation.stack.environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    ) as process:
+    with start(installation.stack.environment(), "stream") as process:
         try:
             yield
             assert process.poll() is None, process.communicate()[0][-3000:]

@@ -27,11 +27,11 @@ from feature_repo.tables import (
     CUSTOMER_ACTIVITY,
     EVENTS,
     ITEM_ACTIVITY,
+    ONLINE_WRITES,
     Table,
     create_missing_tables,
 )
 from ingestion import health, offsets
-from ingestion.health_measures import PUSHES
 from ingestion.metrics import HealthCollector
 
 TOPIC = "shelfwise.health-test"
@@ -63,7 +63,7 @@ class Shop:
 
     def push(self, seconds_ago: float = 0.0) -> None:
         at = int((time.time() - seconds_ago) * 1000)
-        self.redis.hset(PUSHES, mapping=dict.fromkeys(VIEWS, at))
+        self.redis.hset(ONLINE_WRITES, mapping=dict.fromkeys(VIEWS, at))
 
     def catch_up(self) -> None:
         """Every table reaches to the end of the topic."""
@@ -90,13 +90,13 @@ def shop(kafka_and_redis: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "stream.ready").touch()
     shop = Shop(get_settings())
-    noted = shop.redis.hgetall(PUSHES)
+    noted = shop.redis.hgetall(ONLINE_WRITES)
     try:
         yield shop
     finally:
-        shop.redis.delete(PUSHES)
+        shop.redis.delete(ONLINE_WRITES)
         if noted:
-            shop.redis.hset(PUSHES, mapping=noted)
+            shop.redis.hset(ONLINE_WRITES, mapping=noted)
         shop.close()
         admin.delete_topics([TOPIC])
         admin.close()
@@ -150,7 +150,7 @@ def test_an_installation_in_which_things_go_wrong(shop: Shop, capsys: pytest.Cap
     catalogue = pa.Table.from_pylist([{"product_id": p, "created": now} for p in products], schema=CATALOG.schema)
     write_deltalake(CATALOG.uri, catalogue, mode="append")
     shop.append(CATALOG_INDEX, {"shop": "all", "created": now, "product_ids": products})
-    shop.redis.delete(PUSHES)
+    shop.redis.delete(ONLINE_WRITES)
     assert alarms(capsys) == {("online store", "redis"), *(("freshness", view) for view in VIEWS)}
     shop.push()
     assert alarms(capsys) == {("online store", "redis")}

@@ -13,7 +13,7 @@ from feature_repo import tables
 from feature_repo.tables import CATALOG, EVENTS, PRODUCT
 from ingestion import archive as archive_module
 from ingestion import catalog_store
-from ingestion.archive import Archive
+from ingestion.archive import Archive, event_rows
 from ingestion.enrichment import enriched
 from ingestion.offsets import Offsets
 
@@ -97,7 +97,7 @@ class TestArchive:
 
     def archive(self, rows: pa.Table, counted: list[bool], place: Offsets) -> None:
         one = Archive({0: 0}, {0: 1000})
-        one.take(rows, pa.array(counted), place)
+        one.take(rows, pa.array(counted), event_rows(rows.filter(pa.array(counted))), place)
         one.write()
 
     def test_every_event_is_accounted_for(self, elsewhere: list[str]) -> None:

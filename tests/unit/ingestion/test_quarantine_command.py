@@ -17,6 +17,7 @@ from feature_repo.errors import InputError
 from feature_repo.settings import get_settings
 from feature_repo.tables import EVENTS, QUARANTINE
 from ingestion import offsets, quarantine, quarantine_replay
+from ingestion.locks import putting_back
 from ingestion.quarantine_reasons import objection
 from ingestion.quarantine_store import Selection, counts, note_replayed, refused, states
 
@@ -321,5 +322,5 @@ class TestReplay:
         from feature_repo.errors import UnavailableError
 
         assert get_settings().home.is_dir()
-        with quarantine_replay._alone(), pytest.raises(UnavailableError, match="another"):
+        with putting_back(), pytest.raises(UnavailableError, match="another"):
             command("replay")
