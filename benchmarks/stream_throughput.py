@@ -24,7 +24,7 @@ from rich.table import Table
 from stream_stack import StreamProcess, progress, run, show, simulate, stack
 
 from feature_repo import tables
-from feature_repo.settings import StreamSettings
+from feature_repo.settings import StreamSettings, get_settings
 from ingestion import offsets
 
 NOT_COUNTED = 0.1
@@ -55,7 +55,8 @@ def decode_and_check(folder: Path, events: int) -> float:
     spark = open_spark("shelfwise-benchmark", {**SPARK, "spark.sql.streaming.numRecentProgressUpdates": "100000"})
     try:
         first, _ = offsets.in_kafka()
-        checked = parse(event_stream(spark, first), Limits.configured()).where("good")
+        size = {"maxOffsetsPerTrigger": str(get_settings().stream.max_events_per_batch)}
+        checked = parse(event_stream(spark, first, size), Limits.configured()).where("good")
         writer = checked.writeStream.format("noop").option("checkpointLocation", str(folder / "decode-and-check"))
         query = writer.trigger(availableNow=True).start()
         query.awaitTermination()

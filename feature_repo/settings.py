@@ -46,6 +46,9 @@ class KafkaSettings(Section):
     heap: str = Field("512m", description="Java heap of the embedded broker")
     events_topic: str = Field("shelfwise.events", description="accepted events, keyed by customer")
     quarantine_topic: str = Field("shelfwise.quarantine", description="rejected events with their reasons")
+    checked_topic: str = Field(
+        "shelfwise.checked", description="events on their way through the stream; it makes the topic itself"
+    )
     partitions: int = Field(4, description="partitions of each topic when it is created")
 
     @property
@@ -98,12 +101,17 @@ class CollectorSettings(Section):
 class StreamSettings(Section):
     """The Spark Structured Streaming job."""
 
-    interval: str = Field(
-        "0 seconds", description="refresh interval of the features; 0 seconds: as soon as the last batch ends"
+    interval_seconds: float = Field(
+        0.03,
+        ge=0,
+        description="how often features are refreshed; from 1 second on, events are read in micro-batches that often, "
+        "and below that each is read as it arrives",
     )
     offline_seconds: float = Field(5.0, description="how often changed features are written to the offline store")
     archive_seconds: float = Field(30.0, description="how often events, quarantine and ledger are written")
-    max_events_per_batch: int = Field(50_000, description="most events that one micro-batch takes from Kafka")
+    max_events_per_batch: int = Field(
+        50_000, description="most events that are read from Kafka at a time when catching up"
+    )
     duplicate_horizon: str = Field(
         "6 hours",
         description="a message id seen again within this time of its first arrival is known as a duplicate for certain",

@@ -27,12 +27,14 @@ class Appender:
         self._table = table
         self._reached = self.covered
         self._waiting: list[pa.Table] = []
+        self._writing: list[pa.Table] = []
+        self._target = self.covered
         # Kept open: to open a table reads its log since the last checkpoint, which takes longer than to append.
         self._stored: DeltaTable | None = None
 
     @property
     def waiting(self) -> int:
-        """How many rows have not been committed."""
+        """How many rows have not been set aside to be written."""
         return sum(rows.num_rows for rows in self._waiting)
 
     def reached(self, place: Offsets) -> Offsets:
@@ -52,21 +54,33 @@ class Appender:
             self._waiting.append(rows)
         self._reached = self.reached(place)
 
-    def commit(self, prepared: Callable[[pa.Table], pa.Table] = lambda rows: rows) -> None:
-        """Append what is waiting, after a last touch."""
-        if self._reached == self.covered:
+    def begin(self) -> None:
+        """Set aside what is waiting, to be written while more is added."""
+        self._writing, self._waiting = self._waiting, []
+        self._target = self._reached
+
+    def write(self, prepared: Callable[[pa.Table], pa.Table] = lambda rows: rows) -> None:
+        """Append what has been set aside, after a last touch."""
+        if self._target == self.covered:
             return
         if self._stored is None:
             self._stored = DeltaTable(self._table.uri)
         self._stored.update_incremental()
-        rows = pa.concat_tables(self._waiting) if self._waiting else self._table.schema.empty_table()
-        write_deltalake(self._stored, prepared(rows), mode="append", commit_properties=offsets.commit(self._reached))
-        self.covered = self._reached
-        self._waiting = []
+        rows = prepared(self.writing_rows())
+        write_deltalake(self._stored, rows, mode="append", commit_properties=offsets.commit(self._target))
+        self.covered = self._target
+        self._writing = []
+
+    def writing_rows(self) -> pa.Table:
+        """What has been set aside and not been written."""
+        return self._together(self._writing)
 
     def waiting_rows(self) -> pa.Table:
-        """What has been taken and not been committed."""
-        return pa.concat_tables([self._table.schema.empty_table(), *self._waiting])
+        """What has been taken and not been set aside."""
+        return self._together(self._waiting)
+
+    def _together(self, parts: list[pa.Table]) -> pa.Table:
+        return pa.concat_tables(parts) if parts else self._table.schema.empty_table()
 
 
 def _partitions(rows: pa.Table) -> list[int]:

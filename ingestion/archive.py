@@ -69,11 +69,11 @@ class Archive:
 
     @property
     def waiting(self) -> int:
-        """How many events have not been written."""
+        """How many events have not been set aside to be written."""
         return self._events.waiting + self._quarantine.waiting
 
     def waiting_events(self) -> pa.Table:
-        """Rows of the events table that have not been written."""
+        """Rows of the events table that have not been set aside to be written."""
         return self._events.waiting_rows()
 
     def take(self, rows: pa.Table, counted: pa.Array, events: pa.Table, place: Offsets) -> None:
@@ -101,9 +101,14 @@ class Archive:
             row = ledger_row(get_settings().kafka.events_topic, batch, accepted, processed, quarantined)
             self._ledger.add(row, place)
 
+    def begin(self) -> None:
+        """Set aside what is waiting, to be written while more is taken."""
+        for appender in (self._events, self._quarantine, self._ledger):
+            appender.begin()
+
     def write(self) -> None:
-        """Write what is waiting; the catalogue learns of new products first, or a crash could make it miss them."""
-        catalog_store.learn(self.waiting_events())
-        self._events.commit(enriched)
-        self._quarantine.commit()
-        self._ledger.commit()
+        """Write what was set aside; the catalogue learns of new products first, or a crash could make it miss them."""
+        catalog_store.learn(self._events.writing_rows())
+        self._events.write(enriched)
+        self._quarantine.write()
+        self._ledger.write()

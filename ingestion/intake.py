@@ -11,7 +11,6 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 
 import duckdb
 import numpy as np
@@ -35,10 +34,10 @@ from ingestion.moments import epoch_ms
 from ingestion.offsets import Offsets
 from ingestion.online import OnlineStore
 from ingestion.recent_ids import RecentIds, horizon_ms, place_numbers, stored_ids
+from ingestion.writer import Writer
 
 log = logging.getLogger(__name__)
 _RETRY_SECONDS = 1.0
-_MOST_WAITING = 200_000
 
 
 class Intake:
@@ -66,12 +65,11 @@ class Intake:
         check_definition()
         self._online = online
         self._stopped = stopped
-        self._offline_seconds, self._archive_seconds = offline_seconds, archive_seconds
-        self._committed = self._archived = time.monotonic()
-        self._writers = ThreadPoolExecutor(max_workers=2, thread_name_prefix="delta")
         first, following = offsets.in_kafka()
         self._archive = Archive(first, following)
         self._appenders = {entity: Appender(table, first, following) for entity, table in ACTIVITY.items()}
+        self._features_writer = Writer(self._write_features, offline_seconds)
+        self._archive_writer = Writer(self._archive.write, archive_seconds)
         places = [*self._archive.covered, *(appender.covered for appender in self._appenders.values())]
         self.milestones = sorted(places, key=lambda place: sum(place.values()))
         self._read = self.milestones[0]
@@ -105,26 +103,42 @@ class Intake:
             self._appenders[entity].add(values, place)
         self._archive.take(rows, counted, events, place)
         self._read = place
-        self.commit_if_due()
 
     def commit_if_due(self) -> None:
-        """Write to the offline store what has been waiting for long enough."""
+        """Begin to write to the offline store what has been waiting for long enough, unless the last is still on its way."""
         waiting = max(appender.waiting for appender in self._appenders.values())
-        if time.monotonic() - self._committed > self._offline_seconds or waiting > _MOST_WAITING:
-            self._commit()
-        if time.monotonic() - self._archived > self._archive_seconds or self._archive.waiting > _MOST_WAITING:
-            self._archive.write()
-            self._archived = time.monotonic()
+        if self._features_writer.due(waiting):
+            self._begin_features()
+        if self._archive_writer.due(self._archive.waiting):
+            self._begin_archive()
 
     def close(self) -> None:
         """Write everything that is waiting."""
-        self._commit()
-        self._archive.write()
+        self._begin_features()
+        self._begin_archive()
+        self.abandon()
 
-    def _commit(self) -> None:
-        for commit in [self._writers.submit(appender.commit) for appender in self._appenders.values()]:
-            commit.result()
-        self._committed = time.monotonic()
+    def abandon(self) -> None:
+        """Wait for what is being written: nobody else may write the tables before."""
+        try:
+            self._features_writer.close()
+        finally:
+            self._archive_writer.close()
+
+    def _begin_features(self) -> None:
+        self._features_writer.wait()
+        for appender in self._appenders.values():
+            appender.begin()
+        self._features_writer.start()
+
+    def _begin_archive(self) -> None:
+        self._archive_writer.wait()
+        self._archive.begin()
+        self._archive_writer.start()
+
+    def _write_features(self) -> None:
+        for appender in self._appenders.values():
+            appender.write()
 
     def _counted(self, rows: pa.Table) -> pa.Array:
         """Which rows are events that count: good, and the first of their ids."""
@@ -174,6 +188,7 @@ class Intake:
 
     def _stored_events(self, customers: set[str]) -> pa.Table:
         """All events so far of some ids, those included that are not in the table yet."""
+        self._archive_writer.wait()
         reached = self._appenders[Entity.CUSTOMER].reached(self._read)
         stored = _events(f"{offsets.before(reached)} AND customer_id IN (SELECT unnest(?))", sorted(customers))
         waiting = self._archive.waiting_events()

@@ -11,7 +11,6 @@ import json
 import logging
 from collections.abc import Iterator
 from math import ceil
-from pathlib import Path
 
 from deltalake import CommitProperties, DeltaTable, Transaction
 
@@ -29,15 +28,6 @@ def to_json(offsets: Offsets) -> str:
     """In the form of Spark's ``startingOffsets``: ``{"topic": {"0": 17}}``."""
     topic = get_settings().kafka.events_topic
     return json.dumps({topic: {str(partition): offset for partition, offset in sorted(offsets.items())}})
-
-
-def of_batch(checkpoint: Path, batch_id: int) -> Offsets:
-    """Where batch ``batch_id`` of a query ends, from the write-ahead log in its checkpoint."""
-    topic = get_settings().kafka.events_topic
-    for line in (checkpoint / "offsets" / str(batch_id)).read_text().splitlines():
-        if line.startswith("{") and topic in (place := json.loads(line)):
-            return {int(partition): offset for partition, offset in place[topic].items()}
-    raise ValueError(f"batch {batch_id} of {checkpoint} does not say where in {topic} it ends")
 
 
 def commit(place: Offsets) -> CommitProperties:

@@ -17,10 +17,15 @@ if TYPE_CHECKING:
 _LOGGING = Path(__file__).with_name("log4j2.properties").as_uri()
 
 
-def open_spark(name: str, extra: dict[str, str] | None = None) -> SparkSession:
+def open_spark(name: str, extra: dict[str, str] | None = None, threads: int = 1) -> SparkSession:
     """Start Spark with the Kafka and Delta connectors that set-up fetched.
 
     Everything is bound to loopback, times are UTC, and no web page is served.
+
+    Args:
+        name: of the application.
+        extra: further configuration.
+        threads: at least so many, even on fewer cores, where the master is this process.
 
     Raises:
         UnavailableError: the connectors' jars are missing.
@@ -56,7 +61,10 @@ def open_spark(name: str, extra: dict[str, str] | None = None) -> SparkSession:
         "spark.databricks.delta.snapshotPartitions": "1",
         "spark.driver.extraJavaOptions": f"-Djava.net.preferIPv4Stack=true -Xss8m -Dlog4j2.configurationFile={_LOGGING}",
     }
-    builder = SparkSession.builder.appName(name).master(settings.spark.master)
+    master = settings.spark.master
+    if master == "local[*]":
+        master = f"local[{max(threads, os.cpu_count() or 1)}]"
+    builder = SparkSession.builder.appName(name).master(master)
     for key, value in (config | (extra or {})).items():
         builder = builder.config(key, value)
     return builder.getOrCreate()

@@ -1,9 +1,12 @@
-"""The Spark query: events from Kafka, checked and normalised by Spark, in Arrow tables for :mod:`ingestion.intake`."""
+"""The events topic read by Spark, which checks and normalises the events, a stretch at a time.
+
+This is how the stream catches up with what Kafka holds; :mod:`ingestion.live` is how it gets events as they arrive.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -17,7 +20,6 @@ from ingestion.parsing import Limits, parse
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
-    from pyspark.sql.streaming import StreamingQuery
 
 # How Spark is set for small, frequent micro-batches without state.
 SPARK = {
@@ -41,51 +43,41 @@ SPARK = {
 }
 
 
-def start_query(
-    spark: SparkSession, start: Offsets, checkpoint: Path, take: Callable[[pa.Table, Offsets], None]
-) -> StreamingQuery:
-    """Read the events topic from ``start`` on.
-
-    Args:
-        spark: the session.
-        start: the first offsets wanted.
-        checkpoint: an empty folder. It is good for this query only: the tables know how far they reach.
-        take: gets the rows of :func:`ingestion.archive.archivable` of each micro-batch and where in Kafka it ends.
-    """
-
-    def write(batch: DataFrame, batch_id: int) -> None:
-        take(batch.toArrow(), offsets.of_batch(checkpoint, batch_id))
-
-    settings = get_settings()
-    checked = archivable(parse(event_stream(spark, start), Limits.configured()))
-    writer = checked.writeStream.queryName("events").option("checkpointLocation", str(checkpoint))
-    return writer.trigger(processingTime=settings.stream.interval).foreachBatch(write).start()
-
-
 def read_between(spark: SparkSession, start: Offsets, end: Offsets) -> Iterator[tuple[pa.Table, Offsets]]:
-    """The same as :func:`start_query` gives, of a stretch of the topic, in steps of bounded size."""
+    """A stretch of the topic, in steps of bounded size; while one is worked on, the next is read.
+
+    Returns:
+        Rows of :func:`ingestion.archive.archivable`, and where in Kafka they end.
+    """
+    pending: Future[pa.Table] | None = None
+    reached: Offsets = {}
+    with ThreadPoolExecutor(1) as reader:
+        for begin, following in offsets.steps(start, end, get_settings().stream.max_events_per_batch):
+            read, pending = pending, reader.submit(_read, spark, begin, following)
+            if read is not None:
+                yield read.result(), reached
+            reached = following
+        if pending is not None:
+            yield pending.result(), reached
+
+
+def _read(spark: SparkSession, begin: Offsets, following: Offsets) -> pa.Table:
     settings = get_settings()
-    for begin, following in offsets.steps(start, end, settings.stream.max_events_per_batch):
-        reader = spark.read.format("kafka").option("subscribe", settings.kafka.events_topic)
-        options = {
-            "kafka.bootstrap.servers": settings.kafka.servers,
-            "startingOffsets": offsets.to_json(begin),
-            "endingOffsets": offsets.to_json(following),
-        }
-        raw = _rows(reader.options(**options).load())
-        yield archivable(parse(raw, Limits.configured())).toArrow(), following
+    reader = spark.read.format("kafka").option("subscribe", settings.kafka.events_topic)
+    options = {
+        "kafka.bootstrap.servers": settings.kafka.servers,
+        "startingOffsets": offsets.to_json(begin),
+        "endingOffsets": offsets.to_json(following),
+    }
+    return archivable(parse(_rows(reader.options(**options).load()), Limits.configured())).toArrow()
 
 
-def event_stream(spark: SparkSession, start: Offsets) -> DataFrame:
+def event_stream(spark: SparkSession, start: Offsets, further: dict[str, str] | None = None) -> DataFrame:
     """The events topic from ``start`` on, as rows for :func:`ingestion.parsing.parse`."""
     settings = get_settings()
     stream = spark.readStream.format("kafka").option("subscribe", settings.kafka.events_topic)
-    options = {
-        "kafka.bootstrap.servers": settings.kafka.servers,
-        "startingOffsets": offsets.to_json(start),
-        "maxOffsetsPerTrigger": str(settings.stream.max_events_per_batch),
-    }
-    return _rows(stream.options(**options).load())
+    options = {"kafka.bootstrap.servers": settings.kafka.servers, "startingOffsets": offsets.to_json(start)}
+    return _rows(stream.options(**options, **(further or {})).load())
 
 
 def _rows(kafka: DataFrame) -> DataFrame:

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import argparse
 import logging
-import queue
 import shutil
 import time
 import uuid
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from feature_repo.errors import UnavailableError
@@ -20,7 +18,6 @@ from ingestion.stopping import StopRequest
 if TYPE_CHECKING:
     import pyarrow as pa
     from pyspark.sql import SparkSession
-    from pyspark.sql.streaming import StreamingQuery
 
     from ingestion.compaction import Compactor
     from ingestion.intake import Intake
@@ -31,8 +28,10 @@ log = logging.getLogger(__name__)
 _WATCH_SECONDS = 0.2
 _RETRY_SECONDS = 3.0
 _REPORT_SECONDS = 30.0
-# While one batch is taken in, Spark reads the next.
-_BATCHES_AHEAD = 1
+# Features that need not be fresher than this are refreshed in micro-batches.
+_LIVE_BELOW_SECONDS = 1.0
+# With more events waiting, large batches are the faster way.
+_FAR_BEHIND = 50_000
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -49,18 +48,19 @@ def run(args: argparse.Namespace) -> int:
     logging.getLogger("ingestion").setLevel(logging.INFO)
     from redis.exceptions import RedisError
 
+    from ingestion.offsets import in_kafka
     from ingestion.online import open_online_store
     from ingestion.session import open_spark
     from ingestion.source import SPARK
 
     online = open_online_store()
     close_metrics = _serve_metrics() if not args.once else lambda: None
-    spark = open_spark("shelfwise-stream", SPARK)
+    spark = open_spark("shelfwise-stream", SPARK, threads=len(in_kafka()[0]) + 1)
     try:
         with StopRequest() as stop:
             while not stop:
                 with writing_features():
-                    failure = _Run(spark, online, stop).until_interrupted(args.once)
+                    failure = _Run(spark, online, stop, args.once).until_interrupted()
                 if failure and args.once:
                     raise UnavailableError(f"the stream cannot go on: {failure}")
                 if failure:
@@ -91,90 +91,114 @@ def _serve_metrics() -> Callable[[], None]:
 class _Run:
     """The stream, from what the offline store holds until something fails or a batch job wants the tables."""
 
-    def __init__(self, spark: SparkSession, online: OnlineStore, stop: StopRequest) -> None:
+    def __init__(self, spark: SparkSession, online: OnlineStore, stop: StopRequest, once: bool) -> None:
         self._spark = spark
         self._stop = stop
+        self._once = once
         self._online = online
-        self._ended = False
-        self._batches: queue.Queue[tuple[pa.Table, Offsets]] = queue.Queue(_BATCHES_AHEAD)
         home = get_settings().home
         self._ready = home / "run" / "stream.ready"
         self._ready.unlink(missing_ok=True)  # a stream that was killed could not remove it
         self._checkpoints = home / "spark" / "checkpoints"
         shutil.rmtree(self._checkpoints, ignore_errors=True)
+        self._reported, self._events = time.monotonic(), 0
 
-    def until_interrupted(self, once: bool) -> str:
+    def until_interrupted(self) -> str:
         """Run; with ``once``, until what Kafka holds now has been processed. Returns what failed, in a line."""
+        from kafka.errors import KafkaError
         from pyspark.errors import PySparkException
 
         from ingestion.compaction import Compactor
         from ingestion.intake import Intake
-        from ingestion.offsets import in_kafka
 
         settings = get_settings().stream
+        intake = Intake(self._online, lambda: bool(self._stop), settings.offline_seconds, settings.archive_seconds)
         compactor = Compactor()
-        query: StreamingQuery | None = None
         try:
-            intake = Intake(self._online, lambda: bool(self._stop), settings.offline_seconds, settings.archive_seconds)
-            place = self._catch_up(intake, [in_kafka()[1]] if once else [])
-            if not once:
-                query = self._start(place)
-                self._watch(query, intake, compactor)
+            self._go_on(intake, compactor)
             intake.close()
-        except PySparkException as error:
+        except (PySparkException, KafkaError) as error:
             return _summary(error)
         finally:
-            self._ended = True
             self._ready.unlink(missing_ok=True)
-            if query is not None:
-                query.stop()
+            intake.abandon()
             compactor.finish()
-        failure = query.exception() if query is not None else None
-        return _summary(failure) if failure else ""
+        return ""
 
-    def _catch_up(self, intake: Intake, further: list[Offsets]) -> Offsets:
-        """Take in again what not all tables have; returns where in Kafka to go on."""
+    def _go_on(self, intake: Intake, compactor: Compactor) -> None:
+        from ingestion.offsets import in_kafka
+
+        interval = get_settings().stream.interval_seconds
+        place = intake.milestones[0]
+        for milestone in intake.milestones[1:]:
+            place = self._catch_up(intake, compactor, place, milestone)
+        while True:
+            place = self._catch_up(intake, compactor, place, in_kafka()[1])
+            if self._once or self._interrupted():
+                return
+            if interval < _LIVE_BELOW_SECONDS:
+                place = self._follow(intake, compactor, place, interval)
+            else:
+                self._note_ready()
+                self._rest(intake, compactor, interval)
+
+    def _catch_up(self, intake: Intake, compactor: Compactor, place: Offsets, end: Offsets) -> Offsets:
+        """Take in what lies between two places in Kafka; returns where it ended, which is earlier if interrupted."""
         from ingestion.source import read_between
 
-        place = intake.milestones[0]
-        for milestone in [*intake.milestones[1:], *further]:
-            for rows, reached in read_between(self._spark, place, milestone):
-                intake.take(rows, reached)
-            place = milestone
+        for rows, reached in read_between(self._spark, place, end):
+            self._take(intake, compactor, rows, reached)
+            if self._interrupted():
+                return reached
+        return end
+
+    def _follow(self, intake: Intake, compactor: Compactor, place: Offsets, interval: float) -> Offsets:
+        """Take in events as they arrive, until interrupted or too far behind; returns where in Kafka to go on."""
+        from ingestion.live import Live
+
+        with Live(self._spark, place, self._checkpoints / str(uuid.uuid4())) as live:
+            while not self._interrupted():
+                begun = time.monotonic()
+                if (waiting := live.waiting()) > _FAR_BEHIND:
+                    log.info("%s events are waiting: catching up", f"{waiting:,}")
+                    break
+                batch = live.read(_WATCH_SECONDS)
+                if batch is None:
+                    self._look_after(intake, compactor)
+                else:
+                    rows, place = batch
+                    self._take(intake, compactor, rows, place)
+                if live.started:
+                    self._note_ready()
+                # Events that come together cost less than the same events one by one.
+                time.sleep(max(0.0, begun + interval - time.monotonic()))
         return place
 
-    def _start(self, place: Offsets) -> StreamingQuery:
-        from ingestion.source import start_query
+    def _rest(self, intake: Intake, compactor: Compactor, seconds: float) -> None:
+        awake = time.monotonic() + seconds
+        while time.monotonic() < awake and not self._interrupted():
+            self._look_after(intake, compactor)
+            self._stop.wait(min(_WATCH_SECONDS, max(0.0, awake - time.monotonic())))
 
-        checkpoint: Path = self._checkpoints / str(uuid.uuid4())
-        return start_query(self._spark, place, checkpoint, self._hand_over)
+    def _take(self, intake: Intake, compactor: Compactor, rows: pa.Table, place: Offsets) -> None:
+        intake.take(rows, place)
+        self._events += rows.num_rows
+        self._look_after(intake, compactor)
 
-    def _hand_over(self, rows: pa.Table, place: Offsets) -> None:
-        """Called by Spark with each micro-batch; waits while the one before is still waiting itself."""
-        while not self._ended:
-            try:
-                self._batches.put((rows, place), timeout=_WATCH_SECONDS)
-                return
-            except queue.Full:
-                continue
+    def _look_after(self, intake: Intake, compactor: Compactor) -> None:
+        intake.commit_if_due()
+        compactor.run_if_due()
+        if time.monotonic() - self._reported > _REPORT_SECONDS:
+            log.info("%s events in the last %.0f s", f"{self._events:,}", time.monotonic() - self._reported)
+            self._reported, self._events = time.monotonic(), 0
 
-    def _watch(self, query: StreamingQuery, intake: Intake, compactor: Compactor) -> None:
-        reported, events = time.monotonic(), 0
-        while query.isActive and not pause_wanted() and not self._stop:
-            try:
-                rows, place = self._batches.get(timeout=_WATCH_SECONDS)
-            except queue.Empty:
-                intake.commit_if_due()
-            else:
-                intake.take(rows, place)
-                events += rows.num_rows
-            if not self._ready.exists() and (query.lastProgress or "Waiting" in query.status["message"]):
-                self._ready.touch()
-                log.info("ready: %s", get_settings().kafka.events_topic)
-            compactor.run_if_due()
-            if time.monotonic() - reported > _REPORT_SECONDS:
-                log.info("%s events in the last %.0f s", f"{events:,}", time.monotonic() - reported)
-                reported, events = time.monotonic(), 0
+    def _interrupted(self) -> bool:
+        return bool(self._stop) or (not self._once and pause_wanted())
+
+    def _note_ready(self) -> None:
+        if not self._ready.exists():
+            self._ready.touch()
+            log.info("ready: %s", get_settings().kafka.events_topic)
 
 
 def _summary(exception: Exception | None) -> str:
