@@ -102,7 +102,7 @@ class StreamSettings(Section):
     """The Spark Structured Streaming job."""
 
     interval_seconds: float = Field(
-        0.03,
+        0.05,
         ge=0,
         description="how often features are refreshed; from 1 second on, events are read in micro-batches that often, "
         "and below that each is read as it arrives",

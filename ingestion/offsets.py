@@ -114,7 +114,7 @@ def in_kafka() -> tuple[Offsets, Offsets]:
 
     kafka = get_settings().kafka
     try:
-        consumer = KafkaConsumer(bootstrap_servers=kafka.servers, bootstrap_timeout_ms=10_000)
+        consumer = KafkaConsumer(bootstrap_servers=kafka.servers, bootstrap_timeout_ms=10_000, enable_auto_commit=False)
     except KafkaError as error:
         raise UnavailableError(f"no Kafka broker answers at {kafka.servers}; `make up` starts one") from error
     try:

@@ -46,6 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
     logging.getLogger("ingestion").setLevel(logging.INFO)
+    logging.getLogger("kafka.net").setLevel(logging.ERROR)  # it warns of each poll that waits for something
     from redis.exceptions import RedisError
 
     from ingestion.offsets import in_kafka

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 from feature_repo import feast_stores
-from ingestion import catalog_store
+from ingestion import catalog_store, live
 from ingestion.__main__ import main
 from ingestion.appending import Appender
 from ingestion.archive import Archive
@@ -67,7 +67,7 @@ def half_written(die_if_due: Callable[[], None]) -> None:
 
 
 def some_time(die_if_due: Callable[[], None]) -> None:
-    """Any moment: a while after the first batch."""
+    """Any moment: a while after the first events."""
     begun = threading.Event()
 
     def wait() -> None:
@@ -81,12 +81,14 @@ def some_time(die_if_due: Callable[[], None]) -> None:
 
 
 MOMENTS: dict[str, Patch] = {
-    "offsets logged, batch not taken": before(Intake, "take"),
+    "events read, not taken": before(Intake, "take"),
+    "events arrived, not decoded": before(live, "decode"),
     "half of the Redis writes": half_written,
-    "online written, offline not": before(Intake, "_commit"),
-    "one Delta table written, the next not": after(Appender, "commit"),
+    "online written, offline not": before(Appender, "begin"),
+    "about to write a Delta table": before(Appender, "write"),
+    "one Delta table written, the next not": after(Appender, "write"),
     "archive about to be written": before(Archive, "write"),
-    "batch taken": after(Intake, "take"),
+    "events taken": after(Intake, "take"),
     "catalogue looked at": after(catalog_store, "learn"),
     "any time": some_time,
 }

@@ -207,8 +207,9 @@ def send(installation: Installation, messages: list[tuple[bytes, bytes]]) -> Non
     producer.close()
 
 
-def die(installation: Installation, moment: str, number: int) -> None:
-    """Run the stream until it has killed itself."""
+def die(installation: Installation, moment: str, number: int, traffic: Traffic) -> None:
+    """Run the stream until it has killed itself; some events are there before it, the others come while it runs."""
+    send(installation, traffic.chunk(EVENTS_PER_ROUND // 2))
     dying = Path(__file__).with_name("dying_stream.py")
     process = subprocess.Popen(
         [sys.executable, str(dying), moment, str(number)],
@@ -218,11 +219,18 @@ def die(installation: Installation, moment: str, number: int) -> None:
         stderr=subprocess.STDOUT,
         text=True,
     )
+    deadline = time.monotonic() + TIMEOUT_SECONDS
     try:
-        output, _ = process.communicate(timeout=TIMEOUT_SECONDS)
+        while process.poll() is None and time.monotonic() < deadline:
+            if (installation.stack.home / "run" / "stream.ready").exists():
+                send(installation, traffic.chunk(EVENTS_PER_ROUND // 12))
+            time.sleep(0.1)
     finally:
         process.kill()
+    output, _ = process.communicate()
     assert process.returncode == -signal.SIGKILL, output[-3000:]
+    assert time.monotonic() < deadline, f"{moment}, {number} times, never came: {output[-3000:]}"
+    (installation.stack.home / "run" / "stream.ready").unlink(missing_ok=True)
 
 
 def check_equal(disturbed: Installation, undisturbed: Installation) -> None:
@@ -263,8 +271,7 @@ def test_killed_at_any_moment(installations: tuple[Installation, Installation]) 
     traffic, choice = Traffic(SEED), random.Random(SEED)
     moments = [*MOMENTS] * (ROUNDS // len(MOMENTS) + 1)
     for moment in choice.sample(moments, ROUNDS):
-        send(disturbed, traffic.chunk(EVENTS_PER_ROUND))
-        die(disturbed, moment, choice.randint(1, 4 if moment != "any time" else 40))
+        die(disturbed, moment, choice.randint(1, 6 if moment != "any time" else 40), traffic)
     check_equal(disturbed, undisturbed)
 
 
