@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import io
 import logging
+import time
 import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -42,6 +43,8 @@ _LARGEST_MESSAGE = 16 * 2**20
 _KEPT_MS = 15 * 60_000
 _KEPT_BYTES = 256 * 2**20
 _SEGMENT_BYTES = 32 * 2**20
+# Spark has milliseconds' work with what arrives: after so long without any of it, something is wrong that it does not notice.
+_STALLED_SECONDS = 15.0
 
 _CHECKED = pa.schema(
     [
@@ -79,6 +82,8 @@ class Live:
         self._run = uuid.uuid4().bytes
         self._place = dict(start)
         self._pipe: list[TopicPartition] = [TopicPartition(kafka.checked_topic, partition) for partition in start]
+        self._events: list[TopicPartition] = [TopicPartition(kafka.events_topic, partition) for partition in start]
+        self._came = time.monotonic()
         self._consumer: KafkaConsumer = KafkaConsumer(
             bootstrap_servers=kafka.servers,
             auto_offset_reset="none",
@@ -125,6 +130,7 @@ class Live:
         Raises:
             pyspark.errors.PySparkException: Spark's query has failed.
             kafka.errors.KafkaError: the consumer has, or what it wanted next has been deleted.
+            UnavailableError: events are waiting in Kafka, and none come.
         """
         if (failure := self._query.exception()) is not None:
             raise failure
@@ -132,12 +138,21 @@ class Live:
         records = self._consumer.poll(timeout_ms=int(seconds * 1000), max_records=limit)
         values = [one.value for part in records.values() for one in part if one.key == self._run]
         if not values:
+            self._check_stalled()
             return None
+        self._came = time.monotonic()
         rows = decode(values)
         partitions, following = rows["partition"].to_numpy(), rows["offset"].to_numpy() + 1
         for partition in np.unique(partitions).tolist():
             self._place[partition] = int(following[partitions == partition].max())
         return rows, dict(self._place)
+
+    def _check_stalled(self) -> None:
+        if time.monotonic() - self._came > _STALLED_SECONDS:
+            ends = self._consumer.end_offsets(self._events)
+            if any(end > self._place[place.partition] for place, end in ends.items()):
+                raise UnavailableError(f"events are waiting in Kafka, but none has come for {_STALLED_SECONDS:.0f} s")
+            self._came = time.monotonic()
 
 
 def _messages(checked: DataFrame, run: bytes) -> DataFrame:

@@ -113,16 +113,17 @@ class _Run:
         from ingestion.intake import Intake
 
         settings = get_settings().stream
-        intake = Intake(self._online, lambda: bool(self._stop), settings.offline_seconds, settings.archive_seconds)
-        compactor = Compactor()
+        compactor, intake = Compactor(), None
         try:
+            intake = Intake(self._online, lambda: bool(self._stop), settings.offline_seconds, settings.archive_seconds)
             self._go_on(intake, compactor)
             intake.close()
-        except (PySparkException, KafkaError) as error:
+        except (PySparkException, KafkaError, UnavailableError) as error:
             return _summary(error)
         finally:
             self._ready.unlink(missing_ok=True)
-            intake.abandon()
+            if intake is not None:
+                intake.abandon()
             compactor.finish()
         return ""
 

@@ -98,6 +98,7 @@ class TestArchive:
     def archive(self, rows: pa.Table, counted: list[bool], place: Offsets) -> None:
         one = Archive({0: 0}, {0: 1000})
         one.take(rows, pa.array(counted), event_rows(rows.filter(pa.array(counted))), place)
+        one.begin()
         one.write()
 
     def test_every_event_is_accounted_for(self, elsewhere: list[str]) -> None:
