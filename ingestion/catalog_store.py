@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
-from deltalake import DeltaTable, write_deltalake
+from deltalake import CommitProperties, DeltaTable, write_deltalake
 
 from feature_repo.tables import CATALOG, CATALOG_INDEX
 from ingestion.online import OnlineStore, open_online_store
@@ -33,7 +33,7 @@ def _newest(stored: pa.Table) -> pa.Table:
         return connection.sql(f"SELECT * FROM stored QUALIFY {newest}").to_arrow_table().cast(CATALOG.schema)
 
 
-def upsert(incoming: pa.Table) -> int:
+def upsert(incoming: pa.Table, remember: CommitProperties | None = None) -> int:
     """Write the rows of ``incoming`` that are news, offline and online.
 
     Args:
@@ -41,38 +41,48 @@ def upsert(incoming: pa.Table) -> int:
             ``currency``, ``stock``, ``first_seen_at`` and ``origin``; any number of rows per product. A row without
             ``event_timestamp`` counts from now on. The first row of a product that was not known counts from when the
             product was first seen: nothing older is known, and training needs to know something of the past.
+        remember: what the offline store's commit has to carry; it is made even if no row is news.
 
     Returns:
         How many rows were written. A row that says the same as the one before it in time is not news.
+
+    Raises:
+        DeltaError: another process has committed the same at the same time; nothing is stored offline.
     """
-    stored = DeltaTable(CATALOG.uri).to_pyarrow_table()
+    table = DeltaTable(CATALOG.uri)
+    stored = table.to_pyarrow_table()
     with duckdb.connect() as connection:
         connection.execute("SET TimeZone = 'UTC'")
         connection.register("stored", stored)
         connection.register("incoming", incoming)
         rows = connection.sql(_news()).to_arrow_table()
-    if rows.num_rows == 0:
-        return 0
     rows = rows.append_column("created", pa.repeat(pa.scalar(datetime.now(UTC)), rows.num_rows))
     rows = rows.select(CATALOG.schema.names).cast(CATALOG.schema)
+    if rows.num_rows:
+        # Online first: if this is cut off, the rows are still news the next time.
+        _write_online(stored.cast(CATALOG.schema), rows)
+    if rows.num_rows or remember:
+        write_deltalake(table, rows, mode="append", commit_properties=remember)
+    return rows.num_rows
+
+
+def _write_online(stored: pa.Table, rows: pa.Table) -> None:
     online = open_online_store()
     known, given = set(stored["product_id"].to_pylist()), set(rows["product_id"].to_pylist())
-    # Online first: if this is cut off, the rows are still news the next time.
-    everything = _newest(pa.concat_tables([stored.cast(CATALOG.schema), rows]))
+    everything = _newest(pa.concat_tables([stored, rows]))
     changed = everything.filter(pc.is_in(everything["product_id"], value_set=pa.array(sorted(given))))
     if not online.push(CATALOG, changed):
         online.fill(CATALOG, everything, "products")
     if given - known:
         index = _push_index(online, sorted(known | given))
         write_deltalake(CATALOG_INDEX.uri, index, mode="append")
-    write_deltalake(CATALOG.uri, rows, mode="append")
-    return rows.num_rows
 
 
 def _news() -> str:
     """SQL over ``stored`` and ``incoming`` that gives the incoming rows worth writing, oldest first."""
     same = " AND ".join(f"{name} IS NOT DISTINCT FROM lag({name}) OVER w" for name in _COMPARED)
     columns = ", ".join(("product_id", "event_timestamp", "first_seen_at", *_COMPARED))
+    # At the same time, what was written last counts: it corrects the others.
     # A price that did not change keeps the previous one, so that a change of stock does not hide a price cut.
     return f"""
         WITH placed AS (
@@ -86,17 +96,17 @@ def _news() -> str:
                     ELSE coalesce(event_timestamp, now()) END AS event_timestamp)
             FROM placed
         ), history AS (
-            SELECT {columns}, false AS fresh FROM stored UNION ALL BY NAME SELECT {columns}, true AS fresh FROM dated
+            SELECT {columns}, created, false AS fresh FROM stored UNION ALL BY NAME SELECT {columns}, true AS fresh FROM dated
         ), compared AS (
             SELECT *,
                 lag(product_id) OVER w IS NOT NULL AND {same} AS repeats,
                 CASE WHEN lag(price) OVER w <> price THEN lag(price) OVER w END AS price_before,
                 min(first_seen_at) OVER (PARTITION BY product_id) AS first_seen
-            FROM history WINDOW w AS (PARTITION BY product_id ORDER BY event_timestamp, fresh)
+            FROM history WINDOW w AS (PARTITION BY product_id ORDER BY event_timestamp, fresh, created)
         )
-        SELECT * EXCLUDE (first_seen_at, first_seen, repeats, fresh, price_before), first_seen AS first_seen_at,
+        SELECT * EXCLUDE (first_seen_at, first_seen, repeats, fresh, created, price_before), first_seen AS first_seen_at,
             last_value(price_before IGNORE NULLS) OVER (
-                PARTITION BY product_id ORDER BY event_timestamp, fresh
+                PARTITION BY product_id ORDER BY event_timestamp, fresh, created
                 ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
             ) AS previous_price
         FROM compared QUALIFY fresh AND NOT repeats ORDER BY event_timestamp

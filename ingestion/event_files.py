@@ -43,7 +43,7 @@ def discover(path: Path) -> EventFiles:
     """
     if not path.exists():
         raise InputError(f"{path} does not exist")
-    files = sorted(_files_under(path), key=lambda file: (day_of(file) or date.min, str(file)))
+    files = sorted(_events_under(path), key=lambda file: (day_of(file) or date.min, str(file)))
     if not files:
         raise InputError(f"{path} holds no event files; looked for *{', *'.join(ENDINGS)}")
     formats = {found for file in files if (found := _format_of(file))}
@@ -67,16 +67,21 @@ def day_of(file: Path) -> date | None:
     return None
 
 
-def _files_under(path: Path) -> list[Path]:
+def files_under(folder: Path) -> list[Path]:
+    """All files in a folder, at any depth; hidden and ``_`` names are left out."""
+    found: list[Path] = []
+    for parent, subfolders, names in os.walk(folder, followlinks=True):
+        subfolders[:] = [name for name in subfolders if not name.startswith((".", "_"))]
+        found += [Path(parent, name) for name in names if not name.startswith((".", "_"))]
+    return found
+
+
+def _events_under(path: Path) -> list[Path]:
     if path.is_file():
         if _format_of(path) is None:
             raise InputError(f"{path} is none of *{', *'.join(ENDINGS)}")
         return [path]
-    found: list[Path] = []
-    for folder, subfolders, names in os.walk(path, followlinks=True):
-        subfolders[:] = [name for name in subfolders if not name.startswith((".", "_"))]
-        found += [Path(folder, name) for name in names if not name.startswith((".", "_"))]
-    return [file for file in found if _format_of(file) is not None]
+    return [file for file in files_under(path) if _format_of(file) is not None]
 
 
 def _format_of(file: Path) -> Format | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -51,7 +52,8 @@ class OnlineStore:
 
         slices = [rows.slice(start, _ROWS_PER_STEP) for start in range(0, rows.num_rows, _ROWS_PER_STEP)]
         view = self._views[table.view]
-        for part in track(slices, description=f"{what} online", transient=True):
+        silent = not sys.stdout.isatty()  # a log would get an empty line each time
+        for part in track(slices, description=f"{what} online", transient=True, disable=silent):
             self._online.write_rows(self._config, view, part, keep_newer=True)
         self._online.note_written(self._config, view)
         return rows.num_rows
