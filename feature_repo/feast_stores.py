@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from itertools import compress
 from pathlib import Path
@@ -18,8 +18,16 @@ from typing import Any, Literal
 import pyarrow as pa
 from duckdb_extensions import import_extension
 from feast import FeatureView, RepoConfig
+from feast.data_source import DataSource
 from feast.infra.key_encoding_utils import serialize_entity_key
-from feast.infra.offline_stores.duckdb import DuckDBOfflineStore, DuckDBOfflineStoreConfig
+from feast.infra.offline_stores.duckdb import (
+    DuckDBOfflineStore,
+    DuckDBOfflineStoreConfig,
+    _read_data_source,
+    _write_data_source,
+)
+from feast.infra.offline_stores.ibis import pull_latest_from_table_or_query_ibis
+from feast.infra.offline_stores.offline_store import RetrievalJob
 from feast.infra.online_stores.helpers import _mmh3
 from feast.infra.online_stores.redis import RedisOnlineStore, RedisOnlineStoreConfig
 from feast.infra.registry.file import FileRegistryStore
@@ -40,6 +48,7 @@ point_in_time.install()
 import_extension("delta")
 
 _ROWS_PER_ROUND_TRIP = 5_000
+_BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def redis_connection_string() -> str:
@@ -66,6 +75,42 @@ class DeltaOfflineStoreConfig(DuckDBOfflineStoreConfig):
 
 class DeltaOfflineStore(DuckDBOfflineStore):
     """Feast's DuckDB offline store; importing this module has installed as-of joins and the extension that reads Delta."""
+
+    @staticmethod
+    def pull_latest_from_table_or_query(
+        config: RepoConfig,
+        data_source: DataSource,
+        join_key_columns: list[str],
+        feature_name_columns: list[str],
+        timestamp_field: str,
+        created_timestamp_column: str | None,
+        start_date: datetime,
+        end_date: datetime,
+    ) -> RetrievalJob:
+        """The newest row of each key among those of a time, and those written since it began, however old they are.
+
+        Feast's own looks at the time that a row is about. A row that a late event gave is about a time which has been
+        materialised before, and would never come online. What is older than the online value is refused there.
+        """
+        written = start_date - timedelta(seconds=get_settings().offline.materialize_overlap_seconds)
+
+        def read(source: DataSource, repo_path: str) -> Any:
+            rows = _read_data_source(source, repo_path)
+            late = rows[created_timestamp_column or timestamp_field] >= written
+            return rows.filter((rows[timestamp_field] >= start_date) | late)
+
+        return pull_latest_from_table_or_query_ibis(
+            config=config,
+            data_source=data_source,
+            join_key_columns=join_key_columns,
+            feature_name_columns=feature_name_columns,
+            timestamp_field=timestamp_field,
+            created_timestamp_column=created_timestamp_column,
+            start_date=_BEGINNING,
+            end_date=end_date,
+            data_source_reader=read,
+            data_source_writer=_write_data_source,
+        )
 
 
 class FreshRedisOnlineStoreConfig(RedisOnlineStoreConfig):

@@ -123,6 +123,16 @@ class StreamSettings(Section):
     keep_unused_files_hours: float = Field(24.0, description="how long files that compaction replaced are kept")
 
 
+class OfflineSettings(Section):
+    """The offline store."""
+
+    materialize_overlap_seconds: float = Field(
+        600.0,
+        ge=0,
+        description="`feast materialize-incremental` also takes rows that were written up to so long before it last ended",
+    )
+
+
 class SparkSettings(Section):
     """The Spark engine under the stream and the backfill."""
 
@@ -204,6 +214,7 @@ class Settings(BaseSettings):
     redis: RedisSettings = RedisSettings()
     collector: CollectorSettings = CollectorSettings()
     stream: StreamSettings = StreamSettings()
+    offline: OfflineSettings = OfflineSettings()
     spark: SparkSettings = SparkSettings()
     health: HealthSettings = HealthSettings()
     training: TrainingSettings = TrainingSettings()
