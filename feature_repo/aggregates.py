@@ -144,6 +144,6 @@ def decayed_sums(entity: Entity) -> tuple[DecayedSum, ...]:
 
 
 def definition_hash() -> str:
-    """A fingerprint of everything declared here: a stream's checkpoint is good for one definition only."""
+    """A fingerprint of everything declared here: stored features are good for one definition only."""
     text = repr((DECAYED_SUMS, RECENT, sorted(ACTION_OF_EVENT.items())))
     return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -4,7 +4,7 @@ ShelfwiseError
 ├── SettingsError        a setting is unknown or unusable
 ├── InputError           a file or folder given to a command cannot be used
 ├── UnavailableError     Kafka, Redis or another part is not reachable
-└── DefinitionError      a feature definition is wrong, or differs from what a checkpoint was made with
+└── DefinitionError      a feature definition is wrong, or differs from what stored features were computed by
 """
 
 from __future__ import annotations

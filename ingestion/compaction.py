@@ -1,4 +1,4 @@
-"""Keeping the feature tables readable: micro-batches leave thousands of small files, which are merged now and then."""
+"""Keeping the tables readable: a commit every few seconds leaves thousands of small files, which are merged now and then."""
 
 from __future__ import annotations
 

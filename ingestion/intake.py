@@ -1,4 +1,4 @@
-"""What becomes of each micro-batch: duplicates out, features up to date, both stores written.
+"""What becomes of the events that have arrived: duplicates out, features up to date, both stores written.
 
 Values go to the online store at once, and to the offline store a few seconds later together with the place in Kafka that they
 reach. The tables alone say where to go on after a crash: what was read but not committed is read again, and gives the same
@@ -86,11 +86,11 @@ class Intake:
         return {Entity.CUSTOMER: self._customers.activity, Entity.ITEM: self._items.activity}
 
     def take(self, rows: pa.Table, place: Offsets) -> None:
-        """Take in a micro-batch.
+        """Take in events that have been read together.
 
         Args:
             rows: rows of :func:`ingestion.archive.archivable`.
-            place: where in Kafka the batch ends.
+            place: where in Kafka they end.
         """
         rows = rows.sort_by([("received_at", "ascending"), ("partition", "ascending"), ("offset", "ascending")])
         counted = self._counted(rows)

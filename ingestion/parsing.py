@@ -1,7 +1,7 @@
 """The event contract in Spark: JSON text in; typed, checked and normalised events out.
 
 Schema and checks are derived by walking the contract's models, so that a field or limit is declared in one place. Spark
-only decides whether an event is good, with few expressions, because a micro-batch spends its time on planning them. For
+only decides whether an event is good, with few expressions, because planning them takes longer than checking a few events. For
 the few that are not, :mod:`ingestion.quarantine_reasons` says why. No row disappears here.
 """
 

@@ -42,7 +42,7 @@ def open_spark(name: str, extra: dict[str, str] | None = None, threads: int = 1)
     logging.getLogger("py4j").setLevel(logging.WARNING)
     config = {
         # Hadoop's own local file system starts a process (chmod, readlink) for each file that it creates or renames,
-        # which made up a third of a micro-batch.
+        # which made up a third of a short job.
         "spark.hadoop.fs.file.impl": "com.globalmentor.apache.hadoop.fs.BareLocalFileSystem",
         "spark.driver.extraClassPath": str(settings.jars / "spark" / "*"),
         "spark.jars": ",".join(str(jar) for jar in jars),
