@@ -92,12 +92,13 @@ class DeltaOfflineStore(DuckDBOfflineStore):
         Feast's own looks at the time that a row is about. A row that a late event gave is about a time which has been
         materialised before, and would never come online. What is older than the online value is refused there.
         """
-        written = start_date - timedelta(seconds=get_settings().offline.materialize_overlap_seconds)
+        start = start_date.astimezone(UTC)  # `feast materialize` names the machine's zone, which DuckDB does not know
+        written = start - timedelta(seconds=get_settings().offline.materialize_overlap_seconds)
 
         def read(source: DataSource, repo_path: str) -> Any:
             rows = _read_data_source(source, repo_path)
             late = rows[created_timestamp_column or timestamp_field] >= written
-            return rows.filter((rows[timestamp_field] >= start_date) | late)
+            return rows.filter((rows[timestamp_field] >= start) | late)
 
         return pull_latest_from_table_or_query_ibis(
             config=config,

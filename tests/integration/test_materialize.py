@@ -61,3 +61,12 @@ def test_late_rows_come_online(kafka_and_redis: Settings) -> None:
     write("mug", timedelta(hours=2), 4)  # older than what is online
     materialize()
     assert events_online("mug", "cup") == [6, 1]
+
+
+def test_a_span_in_the_machines_own_time(kafka_and_redis: Settings) -> None:
+    """``materialize`` takes times without a zone to be local."""
+    feast("apply")
+    write("pot", timedelta(minutes=30), 7)
+    local = datetime.now()  # noqa: DTZ005
+    feast("materialize", (local - timedelta(hours=1)).isoformat(), local.isoformat(), "-v", "item_activity")
+    assert events_online("pot") == [7]
