@@ -78,6 +78,7 @@ def whole_stream(events: int) -> tuple[float, float]:
     first, _ = offsets.in_kafka()
     features, archive = (Committed(table, first) for table in (tables.CUSTOMER_ACTIVITY, tables.EVENTS))
     points: list[tuple[float, int]] = []
+    asked = False
     with StreamProcess() as stream, progress.status("") as status:
         while (archived := archive.events()) < events:
             stream.check()
@@ -85,8 +86,9 @@ def whole_stream(events: int) -> tuple[float, float]:
             if not points or committed > points[-1][1]:
                 points.append((time.monotonic(), committed))
                 status.update(f"{committed:,} of {events:,} events in the features, {archived:,} in the archive")
-            if committed == events:
-                stream.ask_to_stop()
+            if committed == events and not asked:
+                stream.ask_to_stop()  # once: asked again, it gives up what it is writing
+                asked = True
             if time.monotonic() - points[-1][0] > PATIENCE_SECONDS:
                 raise SystemExit(f"nothing was committed for {PATIENCE_SECONDS:.0f} s")
             time.sleep(POLL_SECONDS)
