@@ -81,7 +81,9 @@ class ShopStack:
     def push_stock(self, product_id: str, stock: int | None) -> None:
         """Change what is in stock of a product, online."""
         rows = offline_data.catalog_rows(self.shop, offline_data.now(), {product_id: stock})
-        self._push("catalog_push", CATALOG, [row for row in rows if row["product_id"] == product_id])
+        first_seen_at = (self.events[0]["timestamp"] - timedelta(days=1)).timestamp()
+        changed = [{**row, "first_seen_at": first_seen_at} for row in rows if row["product_id"] == product_id]
+        self._push("catalog_push", CATALOG, changed)
 
     def push_arrival(self) -> str:
         """Put one more product online, which has just come; gives its id."""
