@@ -18,7 +18,7 @@ from feature_repo.reading import Floats
 from feature_repo.shelf import Codes, Shelf
 from feature_repo.visitors import Visitors
 from training.choosing import first_places
-from training.sources import PROPOSE, Situation, Source, own_products
+from training.sources import PROPOSE, Proposal, Situation, Source, own_products
 from training.space import PlacedSpace
 
 # The share of the candidates that each source may fill on the home page, in order of precedence. The ranker learns from
@@ -35,6 +35,7 @@ HOME_SHARES: Mapping[Source, float] = {
 }
 # What popular products that fill a list up weigh beside those that a source proposed.
 FILL_WEIGHT = 0.001
+_NO_ROWS: Codes = np.empty(0, dtype=np.int32)
 
 
 @dataclass(frozen=True)
@@ -44,32 +45,36 @@ class Candidates:
     Attributes:
         rows: of the shelf.
         sources: the first that proposed each.
-        strengths: the sum over the sources of share times score.
+        proposals: all that each source proposed, with the weight of the source.
     """
 
     rows: Codes
     sources: NDArray[np.int8]
-    strengths: Floats
+    proposals: tuple[tuple[float, Proposal], ...]
 
     def __len__(self) -> int:
         return len(self.rows)
 
+    def strengths(self) -> Floats:
+        """The sum over the sources of weight times score, of each product."""
+        if not len(self.rows):
+            return np.empty(0)
+        codes = np.concatenate([codes for _, (codes, _) in self.proposals])
+        weighted = np.concatenate([weight * scores for weight, (_, scores) in self.proposals])
+        return np.bincount(codes, weighted)[self.rows].astype(float)
+
 
 def gather(situation: Situation, shares: Mapping[Source, float], most: int, fill: bool) -> Candidates:
     """At most ``most`` allowed products: each source's best up to its share, then popular ones if to ``fill``."""
-    proposals = [(source, share, max(1, int(most * share))) for source, share in shares.items()]
+    quotas = [(source, share, max(1, int(most * share))) for source, share in shares.items()]
     if fill:
-        proposals.append((Source.POPULAR, FILL_WEIGHT, most))
-    rows, sources = [], []
-    strengths = np.zeros(len(situation.shelf))
-    for source, weight, quota in proposals:
-        codes, scores = PROPOSE[source](situation, quota)
-        rows.append(codes)
-        sources.append(np.full(len(codes), source, dtype=np.int8))
-        strengths[codes] += weight * scores
-    every = np.concatenate(rows)
-    first = first_places(every)[:most]
-    return Candidates(every[first], np.concatenate(sources)[first], strengths[every[first]])
+        quotas.append((Source.POPULAR, FILL_WEIGHT, most))
+    proposals = tuple((weight, PROPOSE[source](situation, quota)) for source, weight, quota in quotas)
+    every = [codes for _, (codes, _) in proposals]
+    rows = np.concatenate([_NO_ROWS, *every])
+    sources = np.repeat(np.array([source for source, *_ in quotas], dtype=np.int8), [len(codes) for codes in every])
+    first = first_places(rows)[:most]
+    return Candidates(rows[first], sources[first], proposals)
 
 
 def propose(

@@ -22,4 +22,6 @@ def best(scores: NDArray[np.floating], allowed: Mask, most: int) -> Codes:
 
 def first_places(codes: Codes) -> NDArray[np.intp]:
     """Where each code appears first, ascending."""
+    if len(codes) < 2:
+        return np.arange(len(codes))
     return np.sort(np.unique(codes, return_index=True)[1])

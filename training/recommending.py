@@ -118,7 +118,7 @@ class PlacedRecommender:
         seeds = own_products(visitor) if for_visitor else _seeds(visitor, composition.about, context)
         if not for_visitor:
             allowed[seeds] = False
-        if self.space is None:
+        if self.space is None or not self.knows(visitor):
             return Situation(self.shelf, visitor, seeds, allowed)
         embeddings = self.space.embed(visitor)
         together = embeddings.together if for_visitor else self.space.covisits.scores(seeds[None])
@@ -140,11 +140,14 @@ class PlacedRecommender:
             return found, self.ranker.predict_proba(matrix)[:, 1]
         if composition.ranking is Ranking.SOURCES:
             return found, 1 / np.arange(1, len(found) + 1)
-        return found, found.strengths
+        return found, found.strengths()
 
     def _trending_marked(self, found: Candidates) -> Candidates:
-        trending = (found.sources == Source.POPULAR) & np.isin(found.rows, self.shelf.trending)
-        return replace(found, sources=np.where(trending, Source.TRENDING, found.sources).astype(np.int8))
+        trending = np.zeros(len(self.shelf), dtype=bool)
+        trending[self.shelf.trending] = True
+        sources = found.sources.copy()
+        sources[(sources == Source.POPULAR) & trending[found.rows]] = Source.TRENDING
+        return replace(found, sources=sources)
 
     def _arranged(
         self, found: Candidates, scores: Floats, by_score: NDArray[np.intp], composition: Composition, k: int
@@ -166,20 +169,30 @@ class PlacedRecommender:
     def _anchors(self, situation: Situation, rows: Codes, sources: NDArray[np.int8]) -> Codes:
         """For each product that goes with a seed, the seed that it goes with best."""
         anchors = np.full(len(rows), UNKNOWN, dtype=np.int32)
-        seeds, items = situation.seeds, self.shelf.items
+        seeds = situation.seeds
         if not len(seeds):
             return anchors
-        alike = sources == Source.ALIKE
-        anchors[alike] = seeds[likeness(items, rows[alike], seeds).argmax(axis=1)]
-        if self.space is None:
-            return anchors
-        bought = sources == Source.BOUGHT_TOGETHER
-        anchors[bought] = seeds[self.space.copurchases.between(rows[bought], seeds).argmax(axis=1)]
-        treated = np.isin(sources, (Source.TOGETHER, Source.TASTE, Source.SIMILAR))
-        directions = self.space.factors.directions
-        closeness = directions[rows[treated]] @ directions[seeds].T + self.space.covisits.between(rows[treated], seeds)
-        anchors[treated] = seeds[closeness.argmax(axis=1)]
+        for measure, which in (
+            (self._bought_together, (Source.BOUGHT_TOGETHER,)),
+            (self._treated_alike, (Source.TOGETHER, Source.TASTE, Source.SIMILAR)),
+            (self._alike, (Source.ALIKE,)),
+        ):
+            places = np.flatnonzero(np.logical_or.reduce([sources == source for source in which]))
+            if len(places):
+                anchors[places] = seeds[measure(rows[places], seeds).argmax(axis=1)]
         return anchors
+
+    def _bought_together(self, rows: Codes, seeds: Codes) -> Floats:
+        assert self.space is not None
+        return self.space.copurchases.between(rows, seeds).astype(float)
+
+    def _treated_alike(self, rows: Codes, seeds: Codes) -> Floats:
+        assert self.space is not None
+        directions = self.space.factors.directions
+        return (directions[rows] @ directions[seeds].T + self.space.covisits.between(rows, seeds)).astype(float)
+
+    def _alike(self, rows: Codes, seeds: Codes) -> Floats:
+        return likeness(self.shelf.items, rows, seeds)
 
 
 def _seeds(visitor: Visitors, about: About, context: Codes) -> Codes:

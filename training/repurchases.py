@@ -12,6 +12,7 @@ from feature_repo.aggregates import Action
 from feature_repo.reading import Floats
 from feature_repo.shelf import UNKNOWN, Codes, Shelf
 from feature_repo.visitors import Visitors
+from training.choosing import first_places
 
 if TYPE_CHECKING:
     from training.events import Interactions
@@ -73,7 +74,7 @@ def last_bought(visitor: Visitors) -> tuple[Codes, Floats]:
     """Products that one visitor is known to have bought, each once, the latest first, and the hours since."""
     bought = (visitor.actions[0] == Action.ORDERED) & (visitor.items[0] != UNKNOWN)
     codes, hours = visitor.items[0][bought], visitor.hours[0][bought]
-    first = np.sort(np.unique(codes, return_index=True)[1])
+    first = first_places(codes)
     return codes[first], hours[first]
 
 

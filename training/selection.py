@@ -56,12 +56,14 @@ def with_arrivals(order: Order, arrivals: Order, every: int, k: int) -> Order:
         k: length of the list that will be shown.
     """
     places = range((every - 1) // 2, k, every)
-    waiting = [place for place in arrivals.tolist() if place not in order[:k]]
+    seen = set(order[:k].tolist())
+    waiting = [arrival for arrival in arrivals.tolist() if arrival not in seen]
     waiting = waiting[: max(len(places) - (len(arrivals) - len(waiting)), 0)]
-    rest = order[~np.isin(order, waiting)].tolist()
+    arranged = order.tolist()
     for place, arrival in zip(places, waiting, strict=False):
-        rest.insert(place, arrival)
-    return np.array(rest, dtype=np.intp)
+        arranged.remove(arrival)
+        arranged.insert(place, arrival)
+    return np.array(arranged, dtype=np.intp)
 
 
 def capped(order: Order, kinds: Sequence[tuple[Codes, int]], k: int) -> Order:
@@ -73,6 +75,8 @@ def capped(order: Order, kinds: Sequence[tuple[Codes, int]], k: int) -> Order:
             kinds are not counted.
         k: how many.
     """
+    if not kinds:
+        return order[:k]
     counts: list[Counter[int]] = [Counter() for _ in kinds]
     chosen = []
     for place in order.tolist():

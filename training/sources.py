@@ -156,16 +156,16 @@ def alike(situation: Situation, most: int) -> Proposal:
 
 
 def new(situation: Situation, most: int) -> Proposal:
-    """New arrivals that have not been shown often yet: those that suit the visitor by attributes, least shown first."""
+    """New arrivals that have not been shown often yet: those first that suit by attributes and were shown least."""
     arrivals = situation.shelf.arrivals
     shown = situation.shelf.items.sums["impressions_7d"][arrivals]
     waiting = situation.allowed[arrivals] & (shown < FAIR_IMPRESSIONS)
     rows, shown = arrivals[waiting], shown[waiting]
     if not len(rows):
         return _NOTHING
-    suits = _suits(situation.visitor, situation.shelf.items.take(rows))
+    suits = _suits(situation.visitor, situation.shelf.items, rows)
     scores = (_UNSUITED + suits) / (1 + _UNSUITED) / (1 + shown / FAIR_IMPRESSIONS)
-    first = np.lexsort((rows, shown, -scores))[:most]
+    first = np.argsort(-scores, kind="stable")[:most]
     return rows[first], scores[first]
 
 
@@ -226,19 +226,26 @@ def favourite_department(visitor: Visitors) -> int:
     return int(np.bincount(departments[known], interest[known]).argmax()) if known.any() else UNKNOWN
 
 
-def _suits(visitor: Visitors, items: Items) -> Floats:
-    """The mean share of one visitor's interest in the category, department and brand of each item, shape (items,)."""
+def _suits(visitor: Visitors, items: Items, rows: Codes) -> Floats:
+    """The mean share of one visitor's interest in the category, department and brand of each row, shape (n,)."""
     interest = visitor.interest[0]
     total = interest.sum()
     if not total:
-        return np.zeros(len(items))
+        return np.zeros(len(rows))
     pairs = (
-        (visitor.categories[0], items.category),
-        (visitor.departments[0], items.department),
-        (visitor.brands[0], items.brand),
+        (visitor.categories[0], items.category[rows]),
+        (visitor.departments[0], items.department[rows]),
+        (visitor.brands[0], items.brand[rows]),
     )
-    shares = [((theirs == own[:, None]) & (own != UNKNOWN)[:, None]) @ interest for theirs, own in pairs]
-    return np.asarray(np.sum(shares, axis=0) / (len(pairs) * total))
+    return np.asarray(sum(_interest_in(own, theirs, interest) for theirs, own in pairs) / (len(pairs) * total))
+
+
+def _interest_in(codes: Codes, of_visitor: Codes, interest: Floats) -> Floats:
+    """How much of the interest is in each code, shape of ``codes``; none in :data:`UNKNOWN`."""
+    # Codes begin with UNKNOWN, -1.
+    by_code = np.bincount(of_visitor + 1, interest, minlength=int(codes.max(initial=UNKNOWN)) + 2)
+    by_code[0] = 0.0
+    return by_code[codes + 1].astype(float)
 
 
 def _popularity(shelf: Shelf, rows: Codes) -> Floats:

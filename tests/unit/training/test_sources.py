@@ -171,10 +171,11 @@ def test_strengths_add_up_over_the_sources() -> None:
     asked = situation(("cup", Action.VIEWED, 1.0), seeds=[CUP], without=[CUP])
     found = gather(asked, {Source.TOGETHER: 0.5, Source.SIMILAR: 0.25}, 20, fill=False)
     assert found.rows.tolist() == [PAN]
-    assert found.strengths == pytest.approx([0.5 * 0.5 + 0.25 * 0.8])
+    assert found.strengths() == pytest.approx([0.5 * 0.5 + 0.25 * 0.8])
     filled = gather(asked, {Source.TOGETHER: 0.5}, 20, fill=True)
     assert filled.rows.tolist() == [PAN, RAKE, BALL]
-    assert filled.strengths[0] > 10 * filled.strengths[1], "what only fills up comes last"
+    strengths = filled.strengths()
+    assert strengths[0] > 10 * strengths[1], "what only fills up comes last"
 
 
 def test_the_best_are_in_order_and_ties_go_by_row() -> None:
