@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from feature_repo.aggregates import Action
+from feature_repo.filters import Mask
 from feature_repo.ranking import FEATURES
 from feature_repo.shelf import UNKNOWN
 from feature_repo.visitors import CUSTOMER_SUMS, Visitors
@@ -116,7 +117,7 @@ def _since_latest(visitor: Visitors) -> int | None:
     return _since_first(visitor, visitor.actions[0] > 0)
 
 
-def _since_first(visitor: Visitors, which: np.ndarray) -> int | None:
+def _since_first(visitor: Visitors, which: Mask) -> int | None:
     places = np.flatnonzero(which)
     return _milliseconds(visitor.hours[0, places[0]]) if len(places) else None
 

@@ -21,7 +21,7 @@ from feature_repo.visitors import Visitors
 from training.candidates import Candidates, gather
 from training.choosing import first_places
 from training.repurchases import last_bought, not_due
-from training.scenarios import HOME, About, Bought, Composition, Ranking
+from training.scenarios import RANKING_ALONE, About, Bought, Composition, Ranking
 from training.selection import capped, diversified, kinds_of, with_arrivals
 from training.sources import Situation, Source, likeness, own_products
 from training.space import PlacedSpace
@@ -73,7 +73,7 @@ class PlacedRecommender:
         allowed: Mask,
         k: int,
         candidates: int,
-        composition: Composition = HOME,
+        composition: Composition = RANKING_ALONE,
         context: Codes = _NO_ROWS,
         weigh: Weigh | None = None,
     ) -> Ranked:

@@ -112,6 +112,10 @@ HOME = Composition(
     new_every=10,
 )
 
+# The order of the home page's candidates by the ranker and nothing else: what models are compared by. Leaving out what was
+# bought, showing new products and diversity are there for other reasons than to guess the next product.
+RANKING_ALONE = HOME.model_copy(update={"bought": Bought.KEEP, "diversity": 0.0, "new_every": 0})
+
 SCENARIOS: Mapping[str, Composition] = {
     "home": HOME,
     "product": Composition(

@@ -11,6 +11,7 @@ import pytest
 from small_shelf import IDS, shelf
 
 from feature_repo.errors import InputError
+from feature_repo.settings import PROJECT_ROOT
 from serving.answers import Item
 from serving.placed_rules import PlacedRules
 from serving.rules import Boost, Pin, Rulebook, read_rules
@@ -66,6 +67,16 @@ def test_a_file_may_say_all_of_this(tmp_path: Path) -> None:
     assert boost.since == datetime(2026, 5, 1, tzinfo=UTC), "a date is its first moment, in UTC"
     assert boost.until == datetime(2026, 8, 31, 22, tzinfo=UTC)
     assert book.pins[0].since == datetime(2026, 5, 1, 8, tzinfo=UTC)
+
+
+def test_the_documented_file_can_be_used(tmp_path: Path) -> None:
+    documented = (PROJECT_ROOT / "docs" / "serving.md").read_text().split("```toml")[1].split("```")[0]
+    book = read_rules(write(tmp_path, documented))
+    assert book.scenarios
+    assert book.boosts
+    assert book.exclusions
+    assert book.pins
+    assert book.caps
 
 
 def test_an_empty_file_is_a_rulebook_too(tmp_path: Path) -> None:
