@@ -204,7 +204,7 @@ def _with_caps(composition: Composition, rules: RulesInForce, filters: Filters) 
 
 def _items(shelf: Shelf, ranked: Ranked, reasons: Reasons) -> list[Item]:
     # A stored infinity must not become JSON that no client can read.
-    scores = np.nan_to_num(ranked.scores, nan=0.0, posinf=0.0, neginf=0.0).round(6).tolist()
+    scores = np.where(np.isfinite(ranked.scores), ranked.scores, 0.0).round(6).tolist()
     rows, sources, anchors = ranked.rows.tolist(), ranked.sources.tolist(), ranked.anchors.tolist()
     return [
         Item(shelf.ids[row], score, Source(source).name.lower(), reasons.of(Source(source), row, anchor))
