@@ -121,7 +121,7 @@ class Demo:
         self._console.print("\n[bold]To play on:[/]")
         for command in (
             f'curl {serving}/recommend {json_type} -d \'{{"anonymous_id": "{customer}", "k": 5}}\'',
-            f"curl {serving}/trending {json_type} -d '{{\"k\": 5}}'",
+            f'curl {serving}/recommend {json_type} -d \'{{"scenario": "trending", "k": 5}}\'',
             ".venv/bin/feast -c feature_repo ui --host 127.0.0.1",
             "make status",
             "make logs",

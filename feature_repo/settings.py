@@ -198,7 +198,8 @@ class ServingSettings(Section):
     snapshot_seconds: float = Field(2.0, description="how often item features are refreshed in the worker")
     read_timeout_ms: int = Field(50, description="how long to wait for the customer's features before falling back")
     max_body_bytes: int = Field(65_536, description="largest request body accepted")
-    model_poll_seconds: float = Field(5.0, description="how often the worker looks for a newer model")
+    model_poll_seconds: float = Field(5.0, description="how often the worker looks for a newer model or changed rules")
+    rules_file: str = Field("", description="TOML file of the shop's own scenarios and rules; empty: none")
 
 
 class Settings(BaseSettings):

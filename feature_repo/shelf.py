@@ -18,6 +18,10 @@ from feature_repo.reading import Floats, current_sums, item_rates
 Codes = NDArray[np.int32]
 UNKNOWN = -1
 
+# A product is a new arrival for so many days, unless it came with the first load of the catalogue.
+NEW_DAYS = 14.0
+FIRST_LOAD_DAYS = 1.0
+
 STORED_COLUMNS = (
     "last_event_at",
     *(aggregate.name for aggregate in decayed_sums(Entity.ITEM)),
@@ -41,6 +45,10 @@ class Vocabulary:
         codes = self.codes
         encoded = [codes.setdefault(word, len(codes)) if isinstance(word, str) and word else UNKNOWN for word in words]
         return np.array(encoded, dtype=np.int32)
+
+    def word(self, code: int) -> str:
+        """The word of a code."""
+        return list(self.codes)[code]
 
     def starting_with(self, path: str) -> Codes:
         """Codes of a path and of all paths below it, levels separated by ``/``."""
@@ -71,6 +79,7 @@ class Items:
         available: whether there is stock; unknown stock counts as available.
         sums: decayed sums as of the row's moment, by feature name.
         rates: what :func:`feature_repo.reading.item_rates` makes of them.
+        last_event_at: when anything last happened to the item, epoch seconds; NaN if nothing has.
     """
 
     category: Codes
@@ -80,6 +89,7 @@ class Items:
     available: NDArray[np.bool_]
     sums: dict[str, Floats]
     rates: dict[str, Floats]
+    last_event_at: Floats
 
     @classmethod
     def from_columns(cls, columns: Mapping[str, Any], at: Floats | float, words: Vocabularies) -> Items:
@@ -96,6 +106,7 @@ class Items:
             available=~(numeric["stock"] <= 0),
             sums=sums,
             rates=item_rates(sums, numeric, at),
+            last_event_at=numeric["last_event_at"],
         )
 
     def __len__(self) -> int:
@@ -111,6 +122,7 @@ class Items:
             self.available[rows],
             {name: values[rows] for name, values in self.sums.items()},
             {name: values[rows] for name, values in self.rates.items()},
+            self.last_event_at[rows],
         )
 
 
@@ -127,6 +139,7 @@ class Shelf:
         rows: row by product id.
         popular: all rows, the most popular first.
         trending: rows that are asked for more now than usual, the most striking first; often none.
+        arrivals: rows of products that are new in the shop.
     """
 
     at: float
@@ -137,6 +150,7 @@ class Shelf:
     rows: Mapping[str, int]
     popular: Codes
     trending: Codes
+    arrivals: Codes
 
     @classmethod
     def from_columns(
@@ -148,7 +162,7 @@ class Shelf:
         rows = {product_id: row for row, product_id in enumerate(ids)}
         items = Items.from_columns(columns, at, words)
         popular = np.argsort(-items.rates["popularity"], kind="stable").astype(np.int32)
-        return cls(at, tuple(ids), names, items, words, rows, popular, _trending(items))
+        return cls(at, tuple(ids), names, items, words, rows, popular, _trending(items), _arrivals(items))
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -169,6 +183,13 @@ def _trending(items: Items) -> Codes:
     surge = np.where(interest >= 1, items.rates["trend"] * np.log1p(interest), 0.0)
     order = np.argsort(-surge, kind="stable")
     return order[surge[order] > 0].astype(np.int32)
+
+
+def _arrivals(items: Items) -> Codes:
+    """Rows that have come lately and after the rest: when a whole catalogue is new, no product of it is."""
+    age = items.rates["age_days"]
+    oldest = np.max(age, initial=0.0, where=np.isfinite(age))
+    return np.flatnonzero((age <= NEW_DAYS) & (age < oldest - FIRST_LOAD_DAYS)).astype(np.int32)
 
 
 def as_floats(values: Any) -> Floats:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -97,7 +98,7 @@ class Visitors:
     def __len__(self) -> int:
         return len(self.at)
 
-    @property
+    @cached_property
     def interest(self) -> Floats:
         """Weight of each interaction by kind and age, shape (rows, k); 0 for padding."""
         return _WEIGHT_BY_CODE[self.actions] * np.exp2(-np.nan_to_num(self.hours) / INTEREST_HALF_LIFE_HOURS)

@@ -8,9 +8,11 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from pathlib import Path
 
 from feature_repo.errors import ShelfwiseError
 from feature_repo.settings import PROJECT_ROOT, get_settings
+from serving.rules import read_rules
 
 _EPILOG = """\
 settings: SHELFWISE_SERVING__HOST, SHELFWISE_SERVING__PORT, SHELFWISE_SERVING__WORKERS and others
@@ -21,7 +23,7 @@ are served. The store lies in var/bentoml (BENTOML_HOME, if set, has the last wo
 
   BENTOML_HOME=var/bentoml bentoml models list
 
-shows what there is.
+shows what there is. A shop's own scenarios and rules are read from SHELFWISE_SERVING__RULES_FILE, again whenever it changes.
 """
 
 
@@ -36,6 +38,8 @@ def main() -> int:
     parser.parse_args()
     try:
         settings = get_settings()
+        if settings.serving.rules_file:
+            read_rules(Path(settings.serving.rules_file))  # so that a fault is told here, in one line
     except ShelfwiseError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import time
 from importlib.resources import files
-from typing import Annotated, Any
+from typing import Any
 
 import orjson
-from fastapi import FastAPI, Query, Request, Response
+from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.responses import HTMLResponse, RedirectResponse
@@ -18,14 +18,16 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from serving import metrics
+from serving.answers import Result
 from serving.customers import CustomerFeatures
-from serving.engine import Result
 from serving.problems import BodyLimit, StrictJsonRoute, error_response, of_validation
-from serving.requests import Answer, Count, ErrorAnswer, RecommendRequest, SimilarRequest, TrendingRequest
+from serving.requests import Answer, ErrorAnswer, RecommendRequest
 from serving.runtime import Runtime
+from training.scenarios import Need
 
 _DESCRIPTION = """Recommendations from what customers are doing now. Every answer says where it comes from (`source`,
-`reason`, `fallback`, `model_version`) and how old the customer's features are (`feature_age_ms`)."""
+`reason`, `fallback`, `model_version`) and how old the customer's features are (`feature_age_ms`); with `explain`, also
+what moved each score."""
 _RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {"model": Answer},
     400: {"model": ErrorAnswer, "description": "the body is not JSON"},
@@ -33,8 +35,11 @@ _RESPONSES: dict[int | str, dict[str, Any]] = {
     415: {"model": ErrorAnswer, "description": "the body is not declared as application/json"},
     422: {"model": ErrorAnswer, "description": "a field is missing, unknown or out of range"},
 }
-_UNKNOWN_PRODUCT: dict[int | str, dict[str, Any]] = {
-    404: {"model": ErrorAnswer, "description": "the product is not in the catalogue"}
+# What to name in an error where a scenario lacks what it needs.
+_FIELDS = {
+    Need.CUSTOMER: ("user_id", "anonymous_id"),
+    Need.CONTEXT: ("context_items",),
+    Need.CATEGORY: ("filters.category",),
 }
 
 
@@ -48,49 +53,36 @@ def create_app(runtime: Runtime) -> FastAPI:
     app.add_exception_handler(Exception, _unexpected)
     _add_docs(app)
 
-    @app.post("/recommend", responses=_RESPONSES, response_model=None, summary="products for a customer")
+    @app.post("/recommend", responses=_RESPONSES, response_model=None, summary="products for a customer and a place")
     async def recommend(body: RecommendRequest) -> Response:
         begun = time.perf_counter()
+        composition = runtime.engine.compositions.get(body.scenario)
+        if composition is None:
+            known = ", ".join(runtime.engine.compositions)
+            return error_response(422, "unknown_value", f"scenario: there are {known}", "scenario")
+        if composition.needs and not any(_is_met(need, body) for need in composition.needs):
+            return _lacks(body.scenario, composition.needs)
         ids = [customer_id for customer_id in (body.user_id, body.anonymous_id) if customer_id is not None]
-        customer = await runtime.customers.read(ids)
-        result = runtime.engine.recommend(body, customer)
-        return _answer("recommend", body.scenario.value, result, begun, customer)
-
-    def similar(product_id: str, k: int) -> Response:
-        begun = time.perf_counter()
-        result = runtime.engine.similar(product_id, k)
-        if result is None:
-            return error_response(404, "unknown_product", f"no product {product_id!r} in the catalogue", "product_id")
-        return _answer("similar", "", result, begun)
-
-    def trending(k: int, category: str | None) -> Response:
-        begun = time.perf_counter()
-        return _answer("trending", "", runtime.engine.trending(k, category), begun)
-
-    with_unknown: dict[int | str, dict[str, Any]] = {**_RESPONSES, **_UNKNOWN_PRODUCT}
-
-    @app.post("/similar", responses=with_unknown, response_model=None, summary="products that go with a product")
-    async def similar_post(body: SimilarRequest) -> Response:
-        return similar(body.product_id, body.k)
-
-    @app.get("/similar", responses=with_unknown, response_model=None, summary="the same by query parameters")
-    async def similar_get(product_id: Annotated[str, Query(min_length=1, max_length=200)], k: Count = 10) -> Response:
-        return similar(product_id, k)
-
-    @app.post("/trending", responses=_RESPONSES, response_model=None, summary="products whose interest rises")
-    async def trending_post(body: TrendingRequest) -> Response:
-        return trending(body.k, body.category)
-
-    @app.get("/trending", responses=_RESPONSES, response_model=None, summary="the same by query parameters")
-    async def trending_get(k: Count = 10, category: Annotated[str | None, Query(max_length=2_000)] = None) -> Response:
-        return trending(k, category)
+        customer = await runtime.customers.read(ids) if ids else None
+        return _answer(body.scenario, runtime.engine.recommend(body, composition, customer), begun, customer)
 
     return app
 
 
-def _answer(
-    endpoint: str, scenario: str, result: Result, begun: float, customer: CustomerFeatures | None = None
-) -> Response:
+def _is_met(need: Need, request: RecommendRequest) -> bool:
+    if need is Need.CUSTOMER:
+        return request.user_id is not None or request.anonymous_id is not None
+    return bool(request.context_items) if need is Need.CONTEXT else request.filters.category is not None
+
+
+def _lacks(scenario: str, needs: tuple[Need, ...]) -> Response:
+    code = "missing_id" if needs[0] is Need.CUSTOMER else "missing_field"
+    fields = [field for need in needs for field in _FIELDS[need]]
+    message = f"the scenario {scenario!r} needs {' or '.join(fields)}"
+    return error_response(422, code, message, fields[0])
+
+
+def _answer(scenario: str, result: Result, begun: float, customer: CustomerFeatures | None) -> Response:
     age = None
     if customer is not None and customer.last_event_at is not None:
         age = max(time.time() - customer.last_event_at, 0.0)
@@ -102,10 +94,10 @@ def _answer(
         "fallback": result.fallback,
         "request_id": os.urandom(8).hex(),
     }
-    metrics.requests.labels(endpoint=endpoint, scenario=scenario, fallback=result.fallback or "none").inc()
+    metrics.requests.labels(scenario=scenario, fallback=result.fallback or "none").inc()
     for item in result.items:
         metrics.recommended.labels(source=item.source).inc()
-    metrics.latency.labels(endpoint=endpoint).observe(time.perf_counter() - begun)
+    metrics.latency.labels(scenario=scenario).observe(time.perf_counter() - begun)
     return Response(orjson.dumps(body), media_type="application/json")
 
 

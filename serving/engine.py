@@ -4,167 +4,240 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
-from feature_repo.aggregates import RECENT, Action, Entity, decayed_sums
+from feature_repo.aggregates import RECENT, Entity, decayed_sums
+from feature_repo.filters import Filters, Mask
+from feature_repo.reading import Floats
 from feature_repo.shelf import UNKNOWN, Codes, Shelf
 from feature_repo.visitors import DEVICES, Visitors
+from serving.answers import Cause, ExplainedItem, Item, Result
 from serving.customers import CustomerFeatures
+from serving.explanations import explain_ranker, explain_source
+from serving.fatigue import fatigue
+from serving.placed_rules import PlacedRules, RulesInForce
 from serving.reasons import Reasons
-from serving.requests import Filters, RecommendRequest, Scenario
-from training.candidates import Mask, Source
-from training.model import PlacedRecommender, Ranked, Recommender, popular, trending
+from serving.requests import RecommendRequest
+from serving.rules import Rulebook
+from training.model import Recommender
+from training.recommending import PlacedRecommender, Ranked
+from training.scenarios import Composition, Need, Ranking
+from training.sources import Source
 
-_NOTHING = {
+_NOTHING: dict[str, list[Any]] = {
     "last_event_at": [None],
     **{aggregate.name: [None] for aggregate in decayed_sums(Entity.CUSTOMER)},
     **{f"{RECENT.name}_{suffix}": [None] for suffix in ("items", "actions", "times")},
 }
-
-
-@dataclass(frozen=True)
-class Item:
-    """One recommended product."""
-
-    product_id: str
-    score: float
-    source: str
-    reason: str
-
-
-@dataclass(frozen=True)
-class Result:
-    """Recommended products and what they rest on; see :class:`serving.requests.Answer` for ``fallback``."""
-
-    items: list[Item]
-    model_version: str | None
-    fallback: str | None
+_NO_FILTERS = Filters()
 
 
 @dataclass(frozen=True)
 class State:
-    """What requests are answered from; replaced as a whole, so that a request sees one state from start to end."""
+    """What requests are answered from; replaced as a whole, so that a request sees one state from start to end.
 
-    shelf: Shelf | None = None
+    Attributes:
+        book: the shop's rules.
+        compositions: the scenarios by name.
+        model: what was trained; None if nothing was.
+        version: of the model.
+        placed: the model, or what does without, on the newest catalogue; None before there is one.
+        rules: the rules on the same catalogue.
+    """
+
+    book: Rulebook
+    compositions: Mapping[str, Composition]
     model: Recommender | None = None
     version: str | None = None
     placed: PlacedRecommender | None = None
+    rules: PlacedRules | None = None
 
 
 class Engine:
-    """Holds the newest catalogue and model, and answers from them.
+    """Holds the newest catalogue, model and rules, and answers from them.
 
     Args:
-        candidates: how many products the ranker looks at per request.
+        candidates: how many products are ranked per request.
     """
 
     def __init__(self, candidates: int) -> None:
-        self.state = State()
+        book = Rulebook()
+        self.state = State(book, book.compositions)
         self._candidates = candidates
         self._lock = threading.Lock()
+
+    @property
+    def compositions(self) -> Mapping[str, Composition]:
+        """The scenarios that can be asked for, by name."""
+        return self.state.compositions
 
     def use_shelf(self, shelf: Shelf) -> None:
         """Answer from this catalogue from now on; called from any thread."""
         with self._lock:
             old = self.state
-            if old.placed and old.shelf and old.shelf.ids == shelf.ids:
-                placed: PlacedRecommender | None = replace(old.placed, shelf=shelf)
+            if old.placed and old.placed.shelf.ids == shelf.ids:
+                placed = replace(old.placed, shelf=shelf)
             else:
-                placed = old.model.on(shelf) if old.model else None
-            self.state = replace(old, shelf=shelf, placed=placed)
+                placed = _placed(old.model, shelf)
+            self.state = replace(old, placed=placed, rules=PlacedRules.of(old.book, shelf))
 
     def use_model(self, model: Recommender, version: str) -> None:
         """Answer with this model from now on; called from any thread."""
         with self._lock:
-            shelf = self.state.shelf
-            self.state = State(shelf, model, version, model.on(shelf) if shelf else None)
+            old = self.state
+            placed = _placed(model, old.placed.shelf) if old.placed else None
+            self.state = replace(old, model=model, version=version, placed=placed)
 
-    def recommend(self, request: RecommendRequest, customer: CustomerFeatures | None) -> Result:
-        """Recommendations for a customer, of whom perhaps nothing is known."""
+    def use_rules(self, book: Rulebook) -> None:
+        """Answer by these rules from now on; called from any thread."""
+        with self._lock:
+            old = self.state
+            rules = PlacedRules.of(book, old.placed.shelf) if old.placed else None
+            self.state = replace(old, book=book, compositions=book.compositions, rules=rules)
+
+    def recommend(
+        self, request: RecommendRequest, composition: Composition, customer: CustomerFeatures | None
+    ) -> Result:
+        """Recommendations in a scenario, for a customer of whom perhaps nothing is known."""
         state = self.state
-        if not state.shelf or not len(state.shelf):
-            return self._without_catalogue(state, request)
-        shelf = state.shelf
-        device = np.array([np.nan if request.device is None else DEVICES.index(request.device)])
-        columns = customer.columns if customer else _NOTHING
-        visitor = Visitors.from_columns(columns, np.array([time.time()]), shelf, device, request.context_items)
-        allowed = allowed_rows(shelf, request.filters)
-        _forbid(allowed, shelf.encode([*request.context_items, *request.exclude]))
-        if request.scenario is Scenario.HOME:
-            _forbid(allowed, visitor.items[0][visitor.actions[0] == Action.ORDERED])
-        if state.placed and (visitor.items != UNKNOWN).any():
-            ranked = state.placed.recommend(visitor, allowed, request.k, self._candidates)
-            fallback = None if customer else "session"
-        else:
-            ranked, fallback = popular(shelf, allowed, request.k), "popular"
-        return _result(state, shelf, ranked, fallback, Reasons(shelf, visitor, request.scenario is Scenario.CART))
-
-    def similar(self, product_id: str, k: int) -> Result | None:
-        """Products that go with one; None if the catalogue does not have it."""
-        state = self.state
-        row = state.shelf.rows.get(product_id) if state.shelf else None
-        if state.shelf is None or row is None:
-            return None
-        shelf = state.shelf
-        allowed = allowed_rows(shelf, Filters())
-        allowed[row] = False
-        ranked = state.placed.similar(row, allowed, k) if state.placed else None
-        if ranked is not None and len(ranked):
-            return _result(state, shelf, ranked, None, Reasons(shelf))
-        near = allowed & (shelf.items.category == shelf.items.category[row])
-        return _result(state, shelf, popular(shelf, near if near.any() else allowed, k), "popular", Reasons(shelf))
-
-    def trending(self, k: int, category: str | None) -> Result:
-        """Products whose interest rises."""
-        state = self.state
-        if state.shelf is None:
-            return Result([], state.version, "empty")
-        ranked = trending(state.shelf, allowed_rows(state.shelf, Filters(category=category)), k)
-        fallback = None if (ranked.sources == Source.TRENDING).any() else "popular"
-        return _result(state, state.shelf, ranked, fallback, Reasons(state.shelf))
-
-    def _without_catalogue(self, state: State, request: RecommendRequest) -> Result:
-        """What was popular when the model was trained, unless filters ask what only the catalogue could tell."""
-        if state.shelf is not None or state.model is None or request.filters != Filters():
-            return Result([], state.version, "empty")
-        unwanted = {*request.exclude, *request.context_items}
-        ids = [product_id for product_id in state.model.popular if product_id not in unwanted][: request.k]
-        reason = Reasons.POPULAR
-        items = [Item(product_id, 1 / (place + 1), "popular", reason) for place, product_id in enumerate(ids)]
-        return Result(items, state.version, "popular" if items else "empty")
+        if state.placed is None or state.rules is None or not len(state.placed.shelf):
+            return _without_catalogue(state, request, composition)
+        placed, shelf, now = state.placed, state.placed.shelf, time.time()
+        rules = state.rules.now_in(request.scenario, now)
+        visitor = _visitor(request, customer, shelf, now)
+        context = shelf.encode(request.context_items)
+        composition = _with_caps(composition, rules, request.filters)
+        allowed = _allowed(shelf, request, composition, context)
+        rules.exclude(allowed)
+        weights = _Weights(rules, visitor, *_shown(customer, shelf, now))
+        weigh = weights.of if weights else None
+        ranked = placed.recommend(visitor, allowed, request.k, self._candidates, composition, context, weigh)
+        items = _items(shelf, ranked, Reasons(shelf, visitor, composition.about, request.filters.category))
+        fallback = _fallback(placed, visitor, composition, customer, ranked)
+        if request.explain:
+            items = _explained(items, placed, visitor, composition, ranked, weights)
+        if rules.pins:
+            allowed[placed.waiting(visitor, composition)] = False
+            items = rules.pin(items, allowed, request.k)
+        return Result(items, state.version, fallback if items else "empty")
 
 
-def allowed_rows(shelf: Shelf, filters: Filters) -> Mask:
-    """Rows that are in stock and pass the filters, shape (len(shelf),); a new array."""
-    items = shelf.items
-    allowed = items.available.copy()
-    if filters.category is not None:
-        path = filters.category.strip("/")
-        allowed &= np.isin(items.category, shelf.words.categories.starting_with(path))
-    if filters.brand is not None:
-        allowed &= items.brand == shelf.words.brands.codes.get(filters.brand, UNKNOWN - 1)
-    if filters.min_price is not None:
-        allowed &= items.price >= filters.min_price
-    if filters.max_price is not None:
-        allowed &= items.price <= filters.max_price
+class _Weights:
+    """What scores are multiplied by for one request; false if by nothing."""
+
+    def __init__(self, rules: RulesInForce, visitor: Visitors, shown: Codes, hours: Floats) -> None:
+        self._rules = rules
+        self._visitor = visitor
+        self._shown = shown
+        self._hours = hours
+
+    def __bool__(self) -> bool:
+        return bool(self._rules.boosts) or len(self._shown) > 0
+
+    def of(self, rows: Codes) -> Floats:
+        """The factor of each row."""
+        return self.boost(rows) * self.fatigue(rows)
+
+    def boost(self, rows: Codes) -> Floats:
+        """By the shop's rules."""
+        return self._rules.boost(rows)
+
+    def fatigue(self, rows: Codes) -> Floats:
+        """By what the customer was shown in vain."""
+        return fatigue(rows, self._shown, self._hours, self._visitor)
+
+
+def _placed(model: Recommender | None, shelf: Shelf) -> PlacedRecommender:
+    return model.on(shelf) if model else PlacedRecommender(shelf)
+
+
+def _without_catalogue(state: State, request: RecommendRequest, composition: Composition) -> Result:
+    """What was popular when the model was trained, unless it is asked what only the catalogue could tell."""
+    filtered = request.filters != _NO_FILTERS or composition.filters != _NO_FILTERS or state.book.exclusions
+    if state.placed is not None or state.model is None or filtered or not composition.fill:
+        return Result([], state.version, "empty")
+    unwanted = {*request.exclude, *request.context_items}
+    ids = [product_id for product_id in state.model.popular if product_id not in unwanted][: request.k]
+    source = Source.POPULAR.name.lower()
+    items = [Item(product_id, 1 / (place + 1), source, Reasons.POPULAR) for place, product_id in enumerate(ids)]
+    return Result(items, state.version, "popular" if items else "empty")
+
+
+def _visitor(request: RecommendRequest, customer: CustomerFeatures | None, shelf: Shelf, now: float) -> Visitors:
+    device = np.array([np.nan if request.device is None else DEVICES.index(request.device)])
+    columns = customer.columns if customer else _NOTHING
+    return Visitors.from_columns(columns, np.array([now]), shelf, device, request.context_items)
+
+
+def _shown(customer: CustomerFeatures | None, shelf: Shelf, now: float) -> tuple[Codes, Floats]:
+    """What the customer was shown lately and how many hours ago; nothing if the feature store does not say."""
+    columns = customer.columns if customer else {}
+    (products,), (times,) = (columns.get(f"shown_{suffix}") or [None] for suffix in ("items", "times"))
+    if not products:
+        return np.empty(0, dtype=np.int32), np.empty(0)
+    return shelf.encode(products), np.maximum(now - np.asarray(times, dtype=float) / 1000, 0.0) / 3600
+
+
+def _allowed(shelf: Shelf, request: RecommendRequest, composition: Composition, context: Codes) -> Mask:
+    """Rows that may be recommended: in stock, and neither filtered out nor excluded nor looked at already."""
+    allowed = shelf.items.available.copy()
+    for filters in (request.filters, composition.filters):
+        if filters != _NO_FILTERS:
+            allowed &= filters.on(shelf)
+    for rows in (context, shelf.encode(request.exclude)):
+        allowed[rows[rows != UNKNOWN]] = False
     return allowed
 
 
-def _forbid(allowed: Mask, rows: Codes) -> None:
-    allowed[rows[rows != UNKNOWN]] = False
+def _with_caps(composition: Composition, rules: RulesInForce, filters: Filters) -> Composition:
+    """The scenario with the shop's caps; none on what the request itself confines to one kind."""
+    confined = {"brand"} if filters.brand is not None else set()
+    if filters.category is not None:
+        confined |= {"category", "department"}
+    caps = tuple(cap for cap in (*composition.caps, *rules.caps) if cap.by not in confined)
+    return composition if caps == composition.caps else composition.model_copy(update={"caps": caps})
 
 
-def _result(state: State, shelf: Shelf, ranked: Ranked, fallback: str | None, reasons: Reasons) -> Result:
-    items = []
-    for row, score, source, anchor in zip(*_lists(ranked), strict=True):
-        reason = reasons.of(Source(source), row, anchor)
-        items.append(Item(shelf.ids[row], score, Source(source).name.lower(), reason))
-    return Result(items, state.version, fallback if items else "empty")
-
-
-def _lists(ranked: Ranked) -> tuple[list[int], list[float], list[int], list[int]]:
+def _items(shelf: Shelf, ranked: Ranked, reasons: Reasons) -> list[Item]:
     # A stored infinity must not become JSON that no client can read.
-    scores = np.nan_to_num(ranked.scores, nan=0.0, posinf=0.0, neginf=0.0).round(6).tolist()
-    return ranked.rows.tolist(), scores, ranked.sources.tolist(), ranked.anchors.tolist()
+    scores = np.where(np.isfinite(ranked.scores), ranked.scores, 0.0).round(6).tolist()
+    rows, sources, anchors = ranked.rows.tolist(), ranked.sources.tolist(), ranked.anchors.tolist()
+    return [
+        Item(shelf.ids[row], score, Source(source).name.lower(), reasons.of(Source(source), row, anchor))
+        for row, score, source, anchor in zip(rows, scores, sources, anchors, strict=True)
+    ]
+
+
+def _fallback(
+    placed: PlacedRecommender,
+    visitor: Visitors,
+    composition: Composition,
+    customer: CustomerFeatures | None,
+    ranked: Ranked,
+) -> str | None:
+    """What the answer rests on instead of what was asked for; see :class:`serving.requests.Answer`."""
+    ranker = composition.ranking is Ranking.RANKER
+    if not (placed.knows(visitor) if ranker else (ranked.sources != Source.POPULAR).any()):
+        return "popular"
+    return "session" if customer is None and (ranker or Need.CUSTOMER in composition.needs) else None
+
+
+def _explained(
+    items: list[Item],
+    placed: PlacedRecommender,
+    visitor: Visitors,
+    composition: Composition,
+    ranked: Ranked,
+    weights: _Weights,
+) -> list[Item]:
+    ranker = composition.ranking is Ranking.RANKER and placed.knows(visitor)
+    causes = (explain_ranker if ranker else explain_source)(placed, visitor, ranked)
+    for name, factors in (("boost", weights.boost(ranked.rows)), ("fatigue", weights.fatigue(ranked.rows))):
+        for item, why, factor in zip(items, causes, factors.tolist(), strict=True):
+            if factor != 1:
+                why.append(Cause(name, round(factor, 6), round(item.score - item.score / factor, 6), None))
+    return [ExplainedItem(**vars(item), why=why) for item, why in zip(items, causes, strict=True)]

@@ -9,14 +9,14 @@ _AGES = (0.5, 1.0, 2.0, 5.0, 15.0, 60.0, 300.0, 1_800.0, 3_600.0, 86_400.0, 604_
 
 requests = Counter(
     name="shelfwise_requests_total",
-    documentation="answers by endpoint, scenario and fallback (none: as asked for)",
-    labelnames=["endpoint", "scenario", "fallback"],
+    documentation="answers by scenario and fallback (none: as asked for)",
+    labelnames=["scenario", "fallback"],
 )
 errors = Counter(name="shelfwise_errors_total", documentation="refused or failed requests by code", labelnames=["code"])
 latency = Histogram(
     name="shelfwise_latency_seconds",
     documentation="time from the parsed request to the answer",
-    labelnames=["endpoint"],
+    labelnames=["scenario"],
     buckets=_SECONDS,
 )
 recommended = Counter(
@@ -42,5 +42,10 @@ model_info = Gauge(
     name="shelfwise_model_info",
     documentation="1 for the version in use, 0 for versions used before",
     labelnames=["version"],
+    multiprocess_mode="max",
+)
+rules_refused = Gauge(
+    name="shelfwise_rules_refused",
+    documentation="1 while the rules file as it is now cannot be used, and older rules are in force",
     multiprocess_mode="max",
 )

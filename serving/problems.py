@@ -46,8 +46,6 @@ async def of_validation(request: Request, error: Exception) -> Response:
         reason = first.get("ctx", {}).get("error", "not JSON")
         return error_response(400, "malformed_json", f"the body is not JSON: {reason}")
     path = ".".join(str(part) for part in first["loc"][1:])
-    if first["type"] == "value_error" and "anonymous_id" in first["msg"]:
-        return error_response(422, "missing_id", _sentence(first), "user_id")
     code = _CODES.get(first["type"], "wrong_type")
     return error_response(422, code, f"{path}: {_sentence(first)}" if path else _sentence(first), path or None)
 

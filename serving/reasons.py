@@ -9,7 +9,8 @@ import numpy as np
 from feature_repo.aggregates import Action
 from feature_repo.shelf import UNKNOWN, Shelf
 from feature_repo.visitors import Visitors
-from training.candidates import Source
+from training.scenarios import About
+from training.sources import Source, favourite_department
 
 
 class Reasons:
@@ -17,52 +18,69 @@ class Reasons:
 
     Args:
         shelf: the catalogue, for names.
-        visitor: whom the answer is for; None if for nobody in particular.
-        cart: whether what he looks at now is his cart.
+        visitor: whom the answer is for.
+        about: what the recommendations go with.
+        category: the path that the request is confined to, if it is.
     """
 
     POPULAR: ClassVar[str] = "popular with other customers"
     _OWN: ClassVar[dict[int, str]] = {
         Action.ADDED: "you put this into your cart",
-        Action.ORDERED: "you bought this before",
         Action.WISHLISTED: "it is on your wish list",
     }
+    _GOES_WITH: ClassVar[dict[Source, str]] = {
+        Source.BOUGHT_TOGETHER: "often bought with {}",
+        Source.SIMILAR: "similar to {}",
+        Source.ALIKE: "an alternative to {}",
+    }
+    _TOGETHER: ClassVar[dict[About, str]] = {
+        About.PAGE: "often viewed with {}",
+        About.CART: "goes with {} in your cart",
+        About.ORDER: "because you bought {}",
+    }
 
-    def __init__(self, shelf: Shelf, visitor: Visitors | None = None, cart: bool = False) -> None:
+    def __init__(
+        self, shelf: Shelf, visitor: Visitors, about: About = About.VISITOR, category: str | None = None
+    ) -> None:
         self._shelf = shelf
         self._visitor = visitor
-        self._cart = cart
+        self._about = about
+        self._within = _last_level(category) if category else None
 
     def of(self, source: Source, row: int, anchor: int) -> str:
         """The reason for one product, by what proposed it and the product it goes with."""
         if source is Source.RECENT:
-            return self._own_history(row)
+            return self._OWN.get(self._last_action(row), "you viewed this recently")
+        if source is Source.BOUGHT:
+            return "you bought this before"
         if source is Source.TRENDING:
-            return "trending now"
+            return f"trending in {self._within}" if self._within else "trending now"
+        if source is Source.NEW:
+            category = self._shelf.items.category[row]
+            return (
+                "new" if category == UNKNOWN else f"new in {_last_level(self._shelf.words.categories.word(category))}"
+            )
+        if source is Source.SEGMENT:
+            return (
+                f"popular in {self._within or self._shelf.words.departments.word(favourite_department(self._visitor))}"
+            )
         if source is Source.POPULAR or anchor == UNKNOWN:
-            return self.POPULAR
-        name = self._shelf.title(anchor)
-        if source is Source.SIMILAR:
-            return f"goes with {name}"
-        return (
-            f"goes with {name} in your cart" if self._cart and self._in_context(anchor) else self._because(anchor, name)
-        )
+            return f"popular in {self._within}" if self._within else self.POPULAR
+        return self._with(source, anchor)
 
-    def _because(self, anchor: int, name: str) -> str:
-        bought = self._visitor is not None and self._last_action(anchor) == Action.ORDERED
+    def _with(self, source: Source, anchor: int) -> str:
+        name = self._shelf.title(anchor)
+        if source in self._GOES_WITH:
+            return self._GOES_WITH[source].format(name)
+        if self._about in self._TOGETHER:
+            return self._TOGETHER[self._about].format(name)
+        bought = self._last_action(anchor) == Action.ORDERED
         return f"because you bought {name}" if bought else f"because you viewed {name}"
 
-    def _own_history(self, row: int) -> str:
-        return self._OWN.get(self._last_action(row), "you viewed this recently")
-
     def _last_action(self, row: int) -> int:
-        if self._visitor is None:
-            return 0
         places = np.flatnonzero(self._visitor.items[0] == row)
         return int(self._visitor.actions[0][places[0]]) if len(places) else 0
 
-    def _in_context(self, row: int) -> bool:
-        if self._visitor is None:
-            return False
-        now = self._visitor.items[0][self._visitor.hours[0] == 0]
-        return bool((now == row).any())
+
+def _last_level(path: str) -> str:
+    return path.strip("/").rpartition("/")[2]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from feature_repo.settings import Settings
 from feature_repo.store import open_store
 from serving.catalogue import CatalogueReader
 from serving.customers import CustomerReader
 from serving.engine import Engine
 from serving.models import ModelWatch
+from serving.rules_watch import RulesWatch
 
 # Redis clients wait for ever and retry for seconds by default; a reader with a deadline wants neither.
 _REDIS_OPTIONS = "socket_timeout=0.5,socket_connect_timeout=0.5,retry=null"
@@ -29,10 +32,18 @@ class Runtime:
         self.engine = Engine(settings.training.candidates)
         self._catalogue: CatalogueReader | None = None
         self._models: ModelWatch | None = None
+        self._rules: RulesWatch | None = None
 
     def start(self) -> None:
-        """Open the feature store, load the model if there is one, begin to read the catalogue."""
+        """Open the feature store, read the rules, load the model if there is one, begin to read the catalogue.
+
+        Raises:
+            InputError: the rules file cannot be used.
+        """
         serving = self.settings.serving
+        if serving.rules_file:
+            self._rules = RulesWatch(Path(serving.rules_file), serving.model_poll_seconds, self.engine.use_rules)
+            self._rules.start()
         store = open_store()
         store.config.online_store.connection_string += f",{_REDIS_OPTIONS}"
         self.customers = CustomerReader(store, serving.read_timeout_ms)
@@ -43,7 +54,7 @@ class Runtime:
 
     def stop(self) -> None:
         """End the background threads."""
-        for part in (self._catalogue, self._models):
+        for part in (self._catalogue, self._models, self._rules):
             if part is not None:
                 part.stop()
 

@@ -33,7 +33,7 @@ api = create_app(runtime)
     logging={"access": {"enabled": False}},
 )
 class Recommendations:
-    """Recommendations, similar and trending products over HTTP; health on /livez, /readyz and /metrics."""
+    """Recommendations over HTTP; health on /livez, /readyz and /metrics."""
 
     @bentoml.on_startup
     def start(self) -> None:

@@ -17,7 +17,7 @@ from offline_data import Shop
 from own_stack import OwnStack
 
 from feature_repo.settings import PROJECT_ROOT
-from feature_repo.tables import CATALOG, CUSTOMER_ACTIVITY, Table
+from feature_repo.tables import CATALOG, CATALOG_INDEX, CUSTOMER_ACTIVITY, Table
 
 
 @dataclass(frozen=True)
@@ -63,9 +63,9 @@ class ShopStack:
         done = self.run("training", "run")
         assert done.returncode == 0, done.stdout
 
-    def push_customer(self, customer: str, actions: list[tuple[str, str]]) -> None:
+    def push_customer(self, customer: str, actions: list[tuple[str, str]], days_ago: float = 0.0) -> None:
         """Put a customer online who did just these things: (event name, product id), oldest first."""
-        at = offline_data.now()
+        at = offline_data.now() - timedelta(days=days_ago)
         products = {self.shop.product(index)["product_id"]: index for index in range(self.shop.products)}
         events = [
             {
@@ -81,7 +81,16 @@ class ShopStack:
     def push_stock(self, product_id: str, stock: int | None) -> None:
         """Change what is in stock of a product, online."""
         rows = offline_data.catalog_rows(self.shop, offline_data.now(), {product_id: stock})
-        self._push("catalog_push", CATALOG, [row for row in rows if row["product_id"] == product_id])
+        first_seen_at = (self.events[0]["timestamp"] - timedelta(days=1)).timestamp()
+        changed = [{**row, "first_seen_at": first_seen_at} for row in rows if row["product_id"] == product_id]
+        self._push("catalog_push", CATALOG, changed)
+
+    def push_arrival(self) -> str:
+        """Put one more product online, which has just come; gives its id."""
+        more, at = Shop(self.shop.products + 1, self.shop.seed), offline_data.now()
+        self._push("catalog_push", CATALOG, offline_data.catalog_rows(more, at)[-1:])
+        self._push("catalog_index_push", CATALOG_INDEX, [offline_data.index_row(more, at)])
+        return str(more.product(self.shop.products)["product_id"])
 
     def _push(self, source: str, table: Table, rows: list[dict[str, Any]]) -> None:
         from feast.data_source import PushMode

@@ -12,6 +12,7 @@ from feature_repo.shelf import UNKNOWN, Shelf
 from feature_repo.visitors import Visitors
 from training.covisits import NEIGHBOURS, Covisits
 from training.factors import ItemFactors
+from training.repurchases import PRODUCT_EVIDENCE, Repurchases
 from training.space import ItemSpace
 
 NOW = 1_780_000_000.0
@@ -48,6 +49,13 @@ def customer_columns(*sequences: Sequence[tuple[str, Action, float]], **sums: fl
     }
 
 
+def repurchases(hours: dict[str, float], ids: Sequence[str] = IDS) -> Repurchases:
+    """Cycles as given, in hours, each with enough evidence."""
+    known = np.array([product in hours for product in ids])
+    cycles = np.array([hours.get(product, np.nan) for product in ids])
+    return Repurchases(tuple(ids), cycles, np.where(known, PRODUCT_EVIDENCE, 0).astype(np.int32))
+
+
 def visitors(on: Shelf, *sequences: Sequence[tuple[str, Action, float]], context: Sequence[str] = ()) -> Visitors:
     """Customers at :data:`NOW`."""
     return Visitors.from_columns(customer_columns(*sequences), np.full(len(sequences), NOW), on, context=context)
@@ -70,6 +78,13 @@ def covisits(pairs: dict[str, Sequence[tuple[str, float]]], ids: Sequence[str] =
 
 
 def space() -> ItemSpace:
-    """Cup and pan are alike and looked at together; the rake stands alone; the ball is not known."""
-    vectors = [[1.0, 0.0], [0.8, 0.6], [0.0, 1.0], [0.0, 0.0]]
-    return ItemSpace(factors(vectors), covisits({"cup": [("pan", 0.5)], "pan": [("cup", 0.5)]}))
+    """Cup and pan are alike and looked at together, pan and rake are bought together; the rake stands alone otherwise.
+
+    The ball is not known; cups are bought again after 100 hours.
+    """
+    return ItemSpace(
+        factors([[1.0, 0.0], [0.8, 0.6], [0.0, 1.0], [0.0, 0.0]]),
+        covisits({"cup": [("pan", 0.5)], "pan": [("cup", 0.5)]}),
+        covisits({"pan": [("rake", 0.4)], "rake": [("pan", 0.4)]}),
+        repurchases({"cup": 100.0}),
+    )

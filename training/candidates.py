@@ -1,81 +1,86 @@
-"""Candidates: which products are worth ranking for a visitor, and which source proposed each."""
+"""Candidates: which products are worth ranking for a visitor, and which source proposed each.
+
+Every source looks at the same :class:`training.sources.Situation` at the moment of the request; how many products each may
+propose is what a scenario declares (:mod:`training.scenarios`).
+"""
 
 from __future__ import annotations
 
-from enum import IntEnum
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from feature_repo.filters import Mask
 from feature_repo.ranking import Embeddings
-from feature_repo.shelf import UNKNOWN, Codes, Shelf
+from feature_repo.reading import Floats
+from feature_repo.shelf import Codes, Shelf
 from feature_repo.visitors import Visitors
+from training.choosing import first_places
+from training.sources import PROPOSE, Proposal, Situation, Source, own_products
 from training.space import PlacedSpace
 
-Mask = NDArray[np.bool_]
-
-
-class Source(IntEnum):
-    """What proposed a product; of several, the first in this order."""
-
-    RECENT = 0
-    TOGETHER = 1
-    TASTE = 2
-    SIMILAR = 3
-    TRENDING = 4
-    POPULAR = 5
-
-
-# Share of the candidates that each source may fill; popular products fill up what is left.
-_SHARES = {
+# The share of the candidates that each source may fill on the home page, in order of precedence. The ranker learns from
+# candidates that are proposed in this way.
+HOME_SHARES: Mapping[Source, float] = {
+    Source.BOUGHT: 0.05,
     Source.RECENT: 0.15,
-    Source.TOGETHER: 0.4,
-    Source.TASTE: 0.3,
-    Source.TRENDING: 0.1,
-    Source.POPULAR: 1.0,
+    Source.TOGETHER: 0.35,
+    Source.BOUGHT_TOGETHER: 0.05,
+    Source.TASTE: 0.25,
+    Source.NEW: 0.05,
+    Source.TRENDING: 0.05,
+    Source.SEGMENT: 0.05,
 }
+# What popular products that fill a list up weigh beside those that a source proposed.
+FILL_WEIGHT = 0.001
+_NO_ROWS: Codes = np.empty(0, dtype=np.int32)
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """Proposed products, each once; arrays of shape (n,).
+
+    Attributes:
+        rows: of the shelf.
+        sources: the first that proposed each.
+        proposals: all that each source proposed, with the weight of the source.
+    """
+
+    rows: Codes
+    sources: NDArray[np.int8]
+    proposals: tuple[tuple[float, Proposal], ...]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def strengths(self) -> Floats:
+        """The sum over the sources of weight times score, of each product."""
+        if not len(self.rows):
+            return np.empty(0)
+        codes = np.concatenate([codes for _, (codes, _) in self.proposals])
+        weighted = np.concatenate([weight * scores for weight, (_, scores) in self.proposals])
+        return np.bincount(codes, weighted)[self.rows].astype(float)
+
+
+def gather(situation: Situation, shares: Mapping[Source, float], most: int, fill: bool) -> Candidates:
+    """At most ``most`` allowed products: each source's best up to its share, then popular ones if to ``fill``."""
+    quotas = [(source, share, max(1, int(most * share))) for source, share in shares.items()]
+    if fill:
+        quotas.append((Source.POPULAR, FILL_WEIGHT, most))
+    proposals = tuple((weight, PROPOSE[source](situation, quota)) for source, weight, quota in quotas)
+    every = [codes for _, (codes, _) in proposals]
+    rows = np.concatenate([_NO_ROWS, *every])
+    sources = np.repeat(np.array([source for source, *_ in quotas], dtype=np.int8), [len(codes) for codes in every])
+    first = first_places(rows)[:most]
+    return Candidates(rows[first], sources[first], proposals)
 
 
 def propose(
     shelf: Shelf, space: PlacedSpace, visitor: Visitors, embeddings: Embeddings, allowed: Mask, most: int
 ) -> tuple[Codes, NDArray[np.int8]]:
-    """Allowed products for one visitor and the source of each, both of shape (n <= most,)."""
-    taste = space.factors.vectors @ embeddings.visitors[0]
-    together = embeddings.together[0]
-    quota = {source: max(1, int(most * share)) for source, share in _SHARES.items()}
-    proposals = {
-        Source.RECENT: own_products(visitor),
-        Source.TOGETHER: best(together, allowed & (together > 0), quota[Source.TOGETHER]),
-        Source.TASTE: best(taste, allowed & space.factors.known & taste.any(), quota[Source.TASTE]),
-        Source.TRENDING: shelf.trending,
-        Source.POPULAR: shelf.popular,
-    }
-    rows, sources = [], []
-    for source, proposed in proposals.items():
-        chosen = proposed[allowed[proposed]][: quota[source]]
-        rows.append(chosen)
-        sources.append(np.full(len(chosen), source, dtype=np.int8))
-    every = np.concatenate(rows)
-    first = first_places(every)[:most]
-    return every[first], np.concatenate(sources)[first]
-
-
-def own_products(visitor: Visitors) -> Codes:
-    """Products of the visitor's sequence that are on the shelf, each once, newest first."""
-    codes = visitor.items[0][visitor.items[0] != UNKNOWN]
-    return codes[first_places(codes)]
-
-
-def best(scores: NDArray[np.floating], allowed: Mask, most: int) -> Codes:
-    """Allowed rows with the highest scores, best first; of equal scores, the lower row first."""
-    among = np.flatnonzero(allowed)
-    most = min(most, len(among))
-    if not most:
-        return np.empty(0, dtype=np.int32)
-    rows = among[np.argpartition(-scores[among], most - 1)[:most]]
-    return rows[np.lexsort((rows, -scores[rows]))].astype(np.int32)
-
-
-def first_places(codes: Codes) -> NDArray[np.intp]:
-    """Where each code appears first, ascending."""
-    return np.sort(np.unique(codes, return_index=True)[1])
+    """What the home page would rank for one visitor, and the source of each, both of shape (n <= most,)."""
+    situation = Situation(shelf, visitor, own_products(visitor), allowed, space, embeddings, embeddings.together[0])
+    found = gather(situation, HOME_SHARES, most, fill=True)
+    return found.rows, found.sources

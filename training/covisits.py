@@ -39,7 +39,11 @@ class Covisits:
     @classmethod
     def fit(cls, interactions: Interactions, ids: tuple[str, ...], before: float) -> Covisits:
         """From what happened before a moment (epoch seconds)."""
-        pairs = _pair_counts(interactions.before(before), len(ids))
+        return cls.of_pairs(_pair_counts(interactions.before(before), len(ids)), ids)
+
+    @classmethod
+    def of_pairs(cls, pairs: csr_matrix, ids: tuple[str, ...]) -> Covisits:
+        """From symmetric counts of pairs, shape (items, items), by cosine with shrinkage."""
         scale = 1 / np.sqrt(np.asarray(pairs.sum(axis=1)).ravel() + SHRINKAGE)
         scaled = csr_matrix(pairs.multiply(scale[:, None]).multiply(scale[None, :]))
         neighbours = np.full((len(ids), NEIGHBOURS), UNKNOWN, dtype=np.int32)
@@ -79,6 +83,11 @@ class Covisits:
         cells = visitor[:, None] * size + np.maximum(self.neighbours[latest], 0)
         total = np.bincount(cells.ravel(), weights=values.ravel(), minlength=visitors * size)
         return total.reshape(visitors, size).astype(np.float32)
+
+    def between(self, items: Codes, others: Codes) -> NDArray[np.float32]:
+        """How strongly each of ``others`` points to each of ``items``, shape (items, others)."""
+        same = self.neighbours[others][None, :, :] == items[:, None, None]
+        return np.where(same, self.strengths[others][None, :, :], 0.0).sum(axis=2, dtype=np.float32)
 
 
 def _pair_counts(past: Interactions, size: int) -> csr_matrix:

@@ -29,6 +29,7 @@ from feature_repo.ranking import FEATURES
 from feature_repo.settings import TrainingSettings
 from feature_repo.shelf import Vocabularies
 from training.als import fit_factors
+from training.copurchases import fit_copurchases
 from training.covisits import Covisits
 from training.evaluation import Popularity
 from training.events import EventLog, Interactions, Window
@@ -37,6 +38,7 @@ from training.history import History
 from training.impressions import Impressions, read_impressions
 from training.model import ModelCard, Recommender
 from training.ranker import fit_ranker
+from training.repurchases import Repurchases
 from training.space import ItemSpace
 from training.steps import Steps
 from training.trial import Trial
@@ -132,8 +134,13 @@ def train(
 
 def fit_space(archive: Archive, before: float, settings: TrainingSettings) -> ItemSpace:
     """The item space of what happened before a moment."""
-    factors = fit_factors(archive.interactions, archive.ids, before, settings)
-    return ItemSpace(factors, Covisits.fit(archive.interactions, archive.ids, before))
+    learnt_from = (archive.interactions, archive.ids, before)
+    return ItemSpace(
+        fit_factors(*learnt_from, settings),
+        Covisits.fit(*learnt_from),
+        fit_copurchases(*learnt_from),
+        Repurchases.fit(*learnt_from),
+    )
 
 
 def read_part(

@@ -38,20 +38,22 @@ class Shopper:
     def __init__(self, client: httpx.Client) -> None:
         self.client = client
 
-    def ask(self, path: str = "/recommend", **body: Any) -> dict[str, Any]:
-        response = self.client.post(path, json=body)
+    def ask(self, **body: Any) -> dict[str, Any]:
+        response = self.client.post("/recommend", json=body)
         assert response.status_code == 200, response.text
         answer: dict[str, Any] = response.json()
         assert set(answer) == {"items", "model_version", "feature_age_ms", "fallback", "request_id"}
         for item in answer["items"]:
-            assert set(item) == {"product_id", "score", "source", "reason"}
+            assert set(item) == {"product_id", "score", "source", "reason"} | (
+                {"why"} if body.get("explain") else set()
+            )
             assert isinstance(item["score"], float)
-            assert item["product_id"] in {f"p{number}" for number in range(PRODUCTS)}
+            assert item["product_id"] in {f"p{number}" for number in range(PRODUCTS + 1)}
         assert len({item["product_id"] for item in answer["items"]}) == len(answer["items"])
         return answer
 
-    def ids(self, path: str = "/recommend", **body: Any) -> list[str]:
-        return [item["product_id"] for item in self.ask(path, **body)["items"]]
+    def ids(self, **body: Any) -> list[str]:
+        return [item["product_id"] for item in self.ask(**body)["items"]]
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +61,9 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ShopStack]:
     with pytest.MonkeyPatch.context() as patch, shop_stack(tmp_path_factory.mktemp("serving")) as shop:
         for name, value in {"SNAPSHOT_SECONDS": "0.3", "MODEL_POLL_SECONDS": "0.5", "READ_TIMEOUT_MS": "500"}.items():
             patch.setitem(shop.stack.variables, f"SHELFWISE_SERVING__{name}", value)
+        rules = shop.stack.home / "rules.toml"
+        rules.touch()
+        patch.setitem(shop.stack.variables, "SHELFWISE_SERVING__RULES_FILE", str(rules))
         yield shop
 
 
@@ -74,7 +79,7 @@ def bare(shop: ShopStack) -> Iterator[Shopper]:
 def stocked(shop: ShopStack, bare: Shopper) -> Shopper:
     """The service with a catalogue and activity, but without a model."""
     shop.materialise()
-    until(lambda: bare.ids("/trending"))
+    until(lambda: bare.ids(scenario="trending"))
     return bare
 
 
@@ -87,8 +92,8 @@ def shopper(shop: ShopStack, stocked: Shopper) -> Shopper:
 
 
 def test_an_empty_catalogue_gives_empty_answers(bare: Shopper) -> None:
-    for path, body in (("/recommend", {"user_id": "c1"}), ("/trending", {})):
-        answer = bare.ask(path, **body)
+    for body in ({"user_id": "c1"}, {"scenario": "trending"}):
+        answer = bare.ask(**body)
         assert answer["items"] == []
         assert answer["fallback"] == "empty"
 
@@ -99,7 +104,8 @@ def test_without_a_model_popular_products_are_served(stocked: Shopper) -> None:
     assert answer["model_version"] is None
     assert answer["fallback"] == "popular"
     assert answer["feature_age_ms"] > 0, "the customer is known, there is only no model"
-    assert len(stocked.ids("/similar", product_id="p1", k=3)) == 3
+    page = stocked.ask(scenario="product", context_items=["p1"], k=3)
+    assert [item["source"] for item in page["items"]] == ["alike"] * 3
 
 
 def test_a_known_customer_gets_personal_answers(shopper: Shopper) -> None:
@@ -107,8 +113,6 @@ def test_a_known_customer_gets_personal_answers(shopper: Shopper) -> None:
     assert len(answer["items"]) == 10
     assert answer["fallback"] is None
     assert answer["feature_age_ms"] > 0
-    scores = [item["score"] for item in answer["items"]]
-    assert scores == sorted(scores, reverse=True)
     assert shopper.ids(user_id="c1") == [item["product_id"] for item in answer["items"]], "and they are stable"
 
 
@@ -150,11 +154,11 @@ def test_the_anonymous_id_counts_where_the_user_is_unknown(shop: ShopStack, shop
 
 
 def test_context_alone_makes_a_session(shopper: Shopper) -> None:
-    answer = shopper.ask(anonymous_id="nobody", scenario="product", context_items=["p2"])
+    answer = shopper.ask(anonymous_id="nobody", scenario="cart", context_items=["p2"])
     assert answer["fallback"] == "session"
     assert "p2" not in [item["product_id"] for item in answer["items"]]
     assert answer["items"] != shopper.ask(anonymous_id="nobody")["items"]
-    unknown = shopper.ask(anonymous_id="nobody", scenario="product", context_items=["not-sold-here"])
+    unknown = shopper.ask(anonymous_id="nobody", scenario="cart", context_items=["not-sold-here"])
     assert unknown["fallback"] == "popular"
 
 
@@ -164,7 +168,12 @@ def test_what_was_bought_is_not_shown_on_the_home_page(shop: ShopStack, shopper:
     assert "p5" not in home
     assert "p11" in home
     assert len(home) == PRODUCTS - 1
-    assert "p5" in shopper.ids(user_id="buyer", k=PRODUCTS, scenario="product")
+    assert "p5" in shopper.ids(user_id="buyer", k=PRODUCTS, scenario="product", context_items=["p11"])
+    assert shopper.ask(user_id="buyer", scenario="buy_again")["fallback"] == "empty", "it is not due yet"
+    shop.push_customer("buyer-long-ago", [(ORDERED, "p5"), (VIEWED, "p11")], days_ago=31)
+    again = shopper.ask(user_id="buyer-long-ago", scenario="buy_again")
+    assert [(item["product_id"], item["reason"]) for item in again["items"]] == [("p5", "you bought this before")]
+    assert again["fallback"] is None
 
 
 @pytest.mark.parametrize("customer", ["c1", "nobody"])
@@ -186,32 +195,123 @@ def test_exclusions_and_filters_hold(shopper: Shopper, customer: str) -> None:
 
 def test_what_is_sold_out_disappears_everywhere(shop: ShopStack, shopper: Shopper) -> None:
     target = shopper.ids(user_id="c1")[0]
-    near = shopper.ids("/similar", product_id=target, k=1)[0]
+    near = shopper.ids(scenario="product", context_items=[target], k=1)[0]
     shop.push_stock(target, 0)
     until(lambda: target not in shopper.ids(user_id="c1", k=PRODUCTS), seconds=10)
     assert target not in shopper.ids(user_id="nobody", k=PRODUCTS)
-    assert target not in shopper.ids("/trending", k=PRODUCTS)
-    assert target not in shopper.ids("/similar", product_id=near, k=PRODUCTS)
+    assert target not in shopper.ids(scenario="trending", k=PRODUCTS)
+    assert target not in shopper.ids(scenario="product", context_items=[near], k=PRODUCTS)
     shop.push_stock(target, 7)
     until(lambda: target in shopper.ids(user_id="c1", k=PRODUCTS), seconds=10)
 
 
-def test_similar_products_are_of_the_same_kind(shopper: Shopper) -> None:
-    answer = shopper.ask("/similar", product_id="p7", k=5)
+def test_a_product_page_shows_the_same_kind(shopper: Shopper) -> None:
+    answer = shopper.ask(scenario="product", context_items=["p7"], k=5)
     assert answer["fallback"] is None
-    assert all(item["source"] == "similar" for item in answer["items"])
+    assert {item["source"] for item in answer["items"]} <= {"together", "similar", "alike"}
+    assert all("Pans no. 7" in item["reason"] for item in answer["items"])
     assert "p7" not in [item["product_id"] for item in answer["items"]]
-    same = sum(int(item["product_id"][1:]) % 6 == 1 for item in answer["items"])
-    assert same >= 3
-    assert shopper.client.get("/similar", params={"product_id": "p7", "k": 5}).json()["items"] == answer["items"]
+    assert sum(int(item["product_id"][1:]) % 6 == 1 for item in answer["items"]) >= 3
 
 
-def test_trending_products_can_be_asked_for_by_category(shopper: Shopper) -> None:
-    seeds = shopper.ids("/trending", k=PRODUCTS, category="Garden/Seeds")
+def test_a_cart_and_an_order_show_what_was_bought_with_it(shop: ShopStack, shopper: Shopper) -> None:
+    orders = [event for event in shop.events if event["event"] == ORDERED and len(event["products"]) > 1]
+    pair = [product["product_id"] for product in orders[-1]["products"][:2]]
+    by_context = shopper.ask(user_id="nobody", scenario="cart", context_items=pair[:1], k=PRODUCTS)
+    other = next(item for item in by_context["items"] if item["product_id"] == pair[1])
+    assert other["source"] == "bought_together"
+    assert other["reason"].startswith("often bought with ")
+    shop.push_customer("carter", [(VIEWED, pair[0]), (ADDED, pair[0])])
+    carter = shopper.ask(user_id="carter", scenario="cart", k=PRODUCTS)
+    assert (carter["fallback"], carter["feature_age_ms"] is None) == (None, False)
+    assert pair[0] not in [item["product_id"] for item in carter["items"]], "it is in the cart"
+    assert pair[1] in [item["product_id"] for item in carter["items"] if item["source"] == "bought_together"]
+    shop.push_customer("orderer", [(ORDERED, pair[0]), (VIEWED, "p3")])
+    thanks = shopper.ask(user_id="orderer", scenario="post_purchase", k=PRODUCTS)
+    assert pair[0] not in [item["product_id"] for item in thanks["items"]]
+    assert pair[1] in [item["product_id"] for item in thanks["items"] if item["source"] == "bought_together"]
+
+
+def test_trending_products_need_no_customer(shopper: Shopper) -> None:
+    seeds = shopper.ids(scenario="trending", k=PRODUCTS, filters={"category": "Garden/Seeds"})
     assert seeds
     assert all(int(product_id[1:]) % 6 == 3 for product_id in seeds)
-    by_query = shopper.client.get("/trending", params={"k": PRODUCTS, "category": "Garden/Seeds"}).json()
-    assert [item["product_id"] for item in by_query["items"]] == seeds
+
+
+def test_a_category_is_popular_first_and_personal_for_who_is_known(shopper: Shopper) -> None:
+    seeds = {"scenario": "category", "k": PRODUCTS, "filters": {"category": "Garden/Seeds"}}
+    anybody, known = shopper.ask(**seeds), shopper.ask(user_id="c1", **seeds)
+    assert anybody["fallback"] == "popular"
+    assert {item["reason"] for item in anybody["items"]} <= {"popular in Seeds", "trending in Seeds"}
+    assert known["fallback"] is None
+    same = [{item["product_id"] for item in answer["items"]} for answer in (anybody, known)]
+    assert same[0] == same[1] == {f"p{number}" for number in range(3, PRODUCTS, 6)}
+
+
+def test_explanations_tell_features_and_their_age(shop: ShopStack, shopper: Shopper) -> None:
+    shop.push_customer("curious", [(VIEWED, "p7"), (VIEWED, "p13")])
+    items = shopper.ask(user_id="curious", k=5, explain=True)["items"]
+    for item in items:
+        assert 1 <= len(item["why"]) <= 5
+        assert all(set(cause) == {"feature", "value", "effect", "age_ms"} for cause in item["why"])
+    causes = [cause for item in items for cause in item["why"]]
+    ages = [cause["age_ms"] for cause in causes if cause["feature"] in ("category_affinity", "als_score")]
+    assert all(0 <= age < 60_000 for age in ages)
+    assert any(cause["effect"] > 0 for cause in causes)
+
+
+def test_the_shops_rules_and_scenarios_are_taken_while_running(shop: ShopStack, shopper: Shopper) -> None:
+    rules = Path(shop.stack.variables["SHELFWISE_SERVING__RULES_FILE"])
+    everything = shopper.ids(user_id="nobody", k=PRODUCTS)
+    sport = {product_id for product_id in everything if int(product_id[1:]) % 6 in (4, 5)}
+    last = next(product_id for product_id in reversed(everything) if product_id not in sport)
+    rules.write_text(
+        f"""
+        [[pins]]
+        product = "{last}"
+        place = 2
+        reason = "our pick"
+        [[exclusions]]
+        category = "Sport"
+        scenarios = ["home"]
+        [[boosts]]
+        category = "Garden/Tools"
+        factor = 100
+        until = 2001-01-01
+        [[caps]]
+        by = "brand"
+        most = 1
+        scenarios = ["tiny"]
+        [scenarios.tiny]
+        summary = "one of each brand"
+        sources = {{ trending = 1.0 }}
+        ranking = "sources"
+        """
+    )
+    until(lambda: shopper.ids(user_id="nobody")[1] == last, seconds=10)
+    home = shopper.ask(user_id="nobody", k=PRODUCTS)["items"]
+    assert {item["product_id"] for item in home} == set(everything) - sport
+    assert (home[1]["source"], home[1]["reason"]) == ("pinned", "our pick")
+    tiny = shopper.ids(scenario="tiny", k=PRODUCTS)
+    assert len({int(product_id[1:]) % 3 for product_id in tiny}) == 3
+    assert len(tiny) <= 4, "one of each of three brands, and the pinned one"
+    rules.write_text("[[pins]]\nplace = 1")
+    until(lambda: "shelfwise_rules_refused 1" in shopper.client.get("/metrics").text.replace(".0", ""), seconds=10)
+    assert shopper.ids(user_id="nobody")[1] == last, "the rules before stay in force"
+    rules.write_text("")
+    until(lambda: set(shopper.ids(user_id="nobody", k=PRODUCTS)) == set(everything), seconds=10)
+    assert error_of(shopper.client.post("/recommend", json={"scenario": "tiny"}), 422)["code"] == "unknown_value"
+
+
+def test_a_service_with_wrong_rules_does_not_start(shop: ShopStack, tmp_path: Path) -> None:
+    rules = tmp_path / "rules.toml"
+    rules.write_text("[[pins]]\nplace = 1")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(shop.stack.variables, "SHELFWISE_SERVING__RULES_FILE", str(rules))
+        done = shop.run("serving")
+    assert done.returncode == 1
+    assert "pins.0.product: Field required" in done.stdout
+    assert "Traceback" not in done.stdout
 
 
 WRONG_BODIES: list[tuple[dict[str, Any], str, str | None]] = [
@@ -230,7 +330,12 @@ WRONG_BODIES: list[tuple[dict[str, Any], str, str | None]] = [
     ({"user_id": "a", "k": True}, "wrong_type", "k"),
     ({"user_id": "a", "k": None}, "wrong_type", "k"),
     ({"user_id": "a", "scenario": "moon"}, "unknown_value", "scenario"),
-    ({"user_id": "a", "scenario": 1}, "unknown_value", "scenario"),
+    ({"user_id": "a", "scenario": 1}, "wrong_type", "scenario"),
+    ({"scenario": "buy_again"}, "missing_id", "user_id"),
+    ({"user_id": "a", "scenario": "product"}, "missing_field", "context_items"),
+    ({"user_id": "a", "scenario": "category", "filters": {"brand": "Alba"}}, "missing_field", "filters.category"),
+    ({"scenario": "cart"}, "missing_id", "user_id"),
+    ({"user_id": "a", "explain": "yes"}, "wrong_type", "explain"),
     ({"user_id": "a", "contextitems": []}, "unknown_field", "contextitems"),
     ({"user_id": "a", "context_items": "p1"}, "wrong_type", "context_items"),
     ({"user_id": "a", "context_items": [None]}, "wrong_type", "context_items.0"),
@@ -281,16 +386,13 @@ def test_other_mistakes_have_the_same_shape(shopper: Shopper) -> None:
     assert error_of(client.post("/recommend", content=b" " * 70_000, headers=text), 413)
     assert error_of(client.get("/recommend"), 405)["code"] == "method_not_allowed"
     assert error_of(client.get("/nothing"), 404)["code"] == "unknown_path"
-    unknown = error_of(client.post("/similar", json={"product_id": "never-sold", "k": 3}), 404)
-    assert (unknown["code"], unknown["field"]) == ("unknown_product", "product_id")
-    assert error_of(client.get("/similar", params={"product_id": "p1", "k": 0}), 422)["field"] == "k"
-    assert error_of(client.get("/trending", params={"k": "many"}), 422)["field"] == "k"
-    assert error_of(client.post("/trending", json={"k": 0}), 422)["field"] == "k"
+    unknown = error_of(client.post("/recommend", json={"user_id": "a", "scenario": "moon"}), 422)["message"]
+    assert all(name in unknown for name in ("home", "product", "cart", "post_purchase", "buy_again", "trending"))
 
 
 def test_the_api_is_documented_without_other_hosts(shopper: Shopper) -> None:
     paths = shopper.client.get("/openapi.json").json()["paths"]
-    assert set(paths) == {"/recommend", "/similar", "/trending"}
+    assert set(paths) == {"/recommend"}
     page = shopper.client.get("/", follow_redirects=True)
     assert page.status_code == 200
     assert "http://" not in page.text
@@ -301,10 +403,21 @@ def test_the_api_is_documented_without_other_hosts(shopper: Shopper) -> None:
 def test_metrics_tell_what_was_answered(shopper: Shopper) -> None:
     shopper.ask(user_id="c1")
     text = shopper.client.get("/metrics").text
-    assert 'shelfwise_requests_total{endpoint="recommend",fallback="none",scenario="home"}' in text
-    assert 'shelfwise_latency_seconds_bucket{endpoint="recommend",le="0.0005"}' in text
+    assert 'shelfwise_requests_total{fallback="none",scenario="home"}' in text
+    assert 'shelfwise_latency_seconds_bucket{le="0.0005",scenario="home"}' in text
     for name in ("recommended_total", "catalogue_read_timestamp_seconds", "model_info", "feature_age_seconds_count"):
         assert f"shelfwise_{name}" in text
+
+
+def test_a_new_product_is_seen_on_its_first_day(shop: ShopStack, shopper: Shopper) -> None:
+    shop.push_customer("curious", [(VIEWED, "p0"), (VIEWED, "p6")])
+    arrival = shop.push_arrival()
+    until(lambda: arrival in shopper.ids(user_id="curious", k=10), seconds=10)
+    for who in ("curious", "nobody"):
+        (new,) = (item for item in shopper.ask(user_id=who, k=10)["items"] if item["product_id"] == arrival)
+        assert (new["source"], new["reason"]) == ("new", "new in Cups")
+    page = shopper.ask(scenario="product", context_items=["p6"], k=10)["items"]
+    assert arrival in [item["product_id"] for item in page], page
 
 
 def test_a_newer_model_is_picked_up_while_running(shop: ShopStack, shopper: Shopper) -> None:
@@ -367,7 +480,7 @@ def test_a_store_that_is_gone_is_survived(shop: ShopStack, shopper: Shopper) -> 
     answer = shopper.ask(user_id="c1", k=5)
     assert answer["fallback"] == "popular"
     assert len(answer["items"]) == 5
-    assert len(shopper.ids("/trending", k=5)) == 5
+    assert len(shopper.ids(scenario="trending", k=5)) == 5
     not_ready = until(lambda: (found := shopper.client.get("/readyz")).status_code == 503 and found, seconds=10)
     assert "cannot be read" in not_ready.text
     assert shopper.client.get("/livez").status_code == 200

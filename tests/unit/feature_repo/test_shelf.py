@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from small_shelf import IDS, shelf
+from small_shelf import IDS, NOW, shelf
 
 from feature_repo.shelf import UNKNOWN, Vocabulary
 
@@ -39,10 +39,23 @@ def test_only_rising_interest_is_trending() -> None:
     assert [IDS[row] for row in rising.trending] == ["cup"]
 
 
+def test_arrivals_have_come_lately_and_after_the_rest() -> None:
+    day = 86_400.0
+    ages = [90, 2, 15, None]
+    some = shelf(first_seen_at=[None if age is None else NOW - age * day for age in ages])
+    assert [IDS[row] for row in some.arrivals] == ["pan"]
+    assert len(shelf(first_seen_at=[NOW - age * day for age in (2.0, 1.5, 1.2, 1.1)]).arrivals) == 0, "one load"
+
+
+def test_words_can_be_found_by_their_codes() -> None:
+    words = Vocabulary()
+    assert [words.word(code) for code in words.encode(["b", "a", "b"])] == ["b", "a", "b"]
+
+
 def test_an_empty_catalogue_is_a_shelf_too() -> None:
     empty = shelf(ids=())
     assert len(empty) == 0
-    assert len(empty.popular) == len(empty.trending) == 0
+    assert len(empty.popular) == len(empty.trending) == len(empty.arrivals) == 0
 
 
 @pytest.mark.parametrize(

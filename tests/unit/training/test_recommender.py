@@ -1,4 +1,4 @@
-"""Candidates, ranking, similar products, saving and loading."""
+"""The artefact: saving and loading."""
 
 from __future__ import annotations
 
@@ -16,11 +16,8 @@ from small_shelf import shelf, space, visitors
 from feature_repo.aggregates import Action, definition_hash
 from feature_repo.errors import DefinitionError
 from feature_repo.ranking import FEATURES
-from feature_repo.shelf import UNKNOWN
-from training.candidates import Source, best, propose
-from training.model import ModelCard, Recommender, popular, trending
+from training.model import ModelCard, Recommender
 
-CUP, PAN, RAKE, BALL = range(4)
 ALL = np.ones(4, dtype=bool)
 
 
@@ -41,72 +38,6 @@ def recommender(ranker: HistGradientBoostingClassifier) -> Recommender:
 @pytest.fixture
 def card(recommender: Recommender) -> ModelCard:
     return ModelCard("a", "b", "c", 7, {}, {}, FEATURES, definition_hash(), recommender.fingerprint())
-
-
-def test_candidates_come_once_each_with_their_first_source() -> None:
-    on = shelf(views_6h=[0, 0, 5.0, 0], views_7d=[0, 0, 5.0, 1.0])
-    placed, of = space().on(on), visitors(on, [("cup", Action.VIEWED, 0.1), ("cup", Action.CLICKED, 0.1)])
-    rows, sources = propose(on, placed, of, placed.embed(of), ALL, 20)
-    assert dict(zip(rows.tolist(), (Source(source) for source in sources), strict=True)) == {
-        CUP: Source.RECENT,
-        PAN: Source.TOGETHER,
-        RAKE: Source.TASTE,
-        BALL: Source.POPULAR,
-    }
-
-
-def test_only_allowed_products_are_proposed_and_no_more_than_asked() -> None:
-    on = shelf()
-    placed, of = space().on(on), visitors(on, [("cup", Action.VIEWED, 0.1)])
-    rows, _ = propose(on, placed, of, placed.embed(of), np.array([False, True, False, True]), 20)
-    assert sorted(rows.tolist()) == [PAN, BALL]
-    assert len(propose(on, placed, of, placed.embed(of), ALL, 2)[0]) == 2
-    assert len(propose(on, placed, of, placed.embed(of), ~ALL, 20)[0]) == 0
-
-
-def test_the_best_are_in_order_and_ties_go_by_row() -> None:
-    assert best(np.array([1.0, 3.0, 2.0, 3.0]), ALL, 3).tolist() == [1, 3, 2]
-    assert best(np.array([1.0, 3.0, 2.0, 3.0]), np.array([True, False, True, False]), 9).tolist() == [2, 0]
-    assert best(np.array([1.0]), np.array([False]), 3).tolist() == []
-
-
-def test_ranking_follows_the_ranker_and_names_the_anchor(recommender: Recommender) -> None:
-    on = shelf()
-    of = visitors(on, [("cup", Action.VIEWED, 0.1)])
-    ranked = recommender.on(on).recommend(of, ALL, 2, 20)
-    assert ranked.rows[0] == PAN
-    assert ranked.anchors[0] == CUP
-    assert ranked.scores[0] >= ranked.scores[1]
-
-
-def test_a_visitor_without_history_gets_what_is_popular(recommender: Recommender) -> None:
-    on = shelf(views_7d=[1.0, 2.0, 9.0, 0.0])
-    for nothing in (visitors(on, []), visitors(on, [("never sold", Action.VIEWED, 1.0)])):
-        ranked = recommender.on(on).recommend(nothing, ALL, 2, 20)
-        assert ranked.rows.tolist() == [RAKE, PAN]
-        assert set(ranked.sources.tolist()) == {Source.POPULAR}
-        assert set(ranked.anchors.tolist()) == {UNKNOWN}
-
-
-def test_nothing_allowed_gives_nothing(recommender: Recommender) -> None:
-    on = shelf()
-    placed = recommender.on(on)
-    assert len(placed.recommend(visitors(on, [("cup", Action.VIEWED, 0.1)]), ~ALL, 5, 20)) == 0
-    assert len(placed.similar(CUP, ~ALL, 5)) == 0
-    assert len(popular(on, ~ALL, 5)) == len(trending(on, ~ALL, 5)) == 0
-
-
-def test_similar_products_by_covisits_and_factors(recommender: Recommender) -> None:
-    placed = recommender.on(shelf())
-    assert placed.similar(CUP, np.arange(4) != CUP, 5).rows.tolist() == [PAN], "the rake's direction is orthogonal"
-    assert len(placed.similar(BALL, np.arange(4) != BALL, 5)) == 0, "the model does not know it"
-
-
-def test_trending_products_are_filled_up_with_popular_ones() -> None:
-    on = shelf(views_6h=[0, 4.0, 0, 0], views_7d=[50.0, 4.0, 9.0, 0.0])
-    ranked = trending(on, ALL, 3)
-    assert ranked.rows.tolist() == [PAN, CUP, RAKE]
-    assert ranked.sources.tolist() == [Source.TRENDING, Source.POPULAR, Source.POPULAR]
 
 
 def test_a_loaded_model_is_the_saved_one(recommender: Recommender, card: ModelCard, tmp_path: Path) -> None:
@@ -150,7 +81,13 @@ def test_product_ids_survive_as_they_are(
     ids = ("a b", "ü/1", "0012", "long" * 40)
     original = space()
     renamed = Recommender(
-        replace(original, factors=replace(original.factors, ids=ids), covisits=replace(original.covisits, ids=ids)),
+        replace(
+            original,
+            factors=replace(original.factors, ids=ids),
+            covisits=replace(original.covisits, ids=ids),
+            copurchases=replace(original.copurchases, ids=ids),
+            repurchases=replace(original.repurchases, ids=ids),
+        ),
         ranker,
         ids,
     )

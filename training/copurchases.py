@@ -1,0 +1,48 @@
+"""Which products are bought together: the association that fits carts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy.sparse import csr_matrix
+
+from feature_repo.aggregates import Action
+from feature_repo.shelf import Codes
+from training.covisits import VISIT_SECONDS, Covisits
+
+if TYPE_CHECKING:
+    from training.events import Interactions
+
+_TAKEN = (Action.ADDED, Action.ORDERED)
+
+
+def fit_copurchases(interactions: Interactions, ids: tuple[str, ...], before: float) -> Covisits:
+    """Neighbours by what was put into a cart or ordered in the same visit, before a moment (epoch seconds).
+
+    A pair counts once per visit. In a basket of n products it counts 1 / (n - 1), so that each product has one companion
+    to give away in each basket and large orders do not drown the others (Newman, "Scientific collaboration networks. II",
+    Physical Review E 64, 2001).
+    """
+    baskets = _baskets(interactions.before(before), len(ids))
+    sizes = np.diff(baskets.indptr)
+    weights = np.where(sizes > 1, 1 / np.maximum(sizes - 1, 1), 0.0)
+    pairs = (baskets.T @ baskets.multiply(weights[:, None])).tocoo()
+    others = pairs.row != pairs.col
+    cells = (pairs.row[others], pairs.col[others])
+    return Covisits.of_pairs(csr_matrix((pairs.data[others], cells), shape=pairs.shape), ids)
+
+
+def _baskets(past: Interactions, items: int) -> csr_matrix:
+    """Visits x items: 1 for each product that was taken in a visit."""
+    taken = past.part(np.flatnonzero(np.isin(past.actions, _TAKEN)))
+    order = np.lexsort((taken.times, taken.customers))
+    customers, times = taken.customers[order], taken.times[order]
+    another = np.ones(len(order), dtype=bool)
+    another[1:] = (customers[1:] != customers[:-1]) | (times[1:] - times[:-1] > VISIT_SECONDS)
+    visits: Codes = np.cumsum(another).astype(np.int32) - 1
+    shape = (int(visits.max(initial=-1)) + 1, items)
+    baskets = csr_matrix((np.ones(len(order)), (visits, taken.items[order])), shape=shape)
+    baskets.sum_duplicates()
+    baskets.data[:] = 1.0
+    return baskets

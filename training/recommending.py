@@ -1,0 +1,217 @@
+"""A model on a catalogue, answering: from a visitor and a scenario to a ranked list.
+
+Serving imports this module, so it must not import Feast or implicit: starting a worker should not take long.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.ensemble import HistGradientBoostingClassifier
+
+from feature_repo.aggregates import Action
+from feature_repo.filters import Mask
+from feature_repo.ranking import Embeddings, features
+from feature_repo.reading import Floats
+from feature_repo.shelf import UNKNOWN, Codes, Shelf
+from feature_repo.visitors import Visitors
+from training.candidates import Candidates, gather
+from training.choosing import first_places
+from training.repurchases import last_bought, not_due
+from training.scenarios import RANKING_ALONE, About, Bought, Composition, Ranking
+from training.selection import capped, diversified, kinds_of, with_arrivals
+from training.sources import Situation, Source, likeness, own_products
+from training.space import PlacedSpace
+
+# Rows of a shelf to factors of their scores, both of shape (n,).
+Weigh = Callable[[Codes], Floats]
+
+_NO_ROWS: Codes = np.empty(0, dtype=np.int32)
+# What can be proposed to somebody of whom nothing is known.
+_FOR_ANYBODY = (Source.NEW,)
+# Lines of one order have the same time, up to the rounding of it.
+_ORDER_HOURS = 1 / 3600
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """Recommended rows of a shelf, in the order to be shown; all arrays have shape (n,).
+
+    ``scores`` tell what ranked them, before diversity moved any. ``anchors`` is the row of the product that explains a
+    recommendation, :data:`UNKNOWN` if none does.
+    """
+
+    rows: Codes
+    scores: Floats
+    sources: NDArray[np.int8]
+    anchors: Codes
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+
+@dataclass(frozen=True)
+class PlacedRecommender:
+    """A model on a shelf: rows of the shelf in, rows of the shelf out. Without a model, it does with what is left.
+
+    Attributes:
+        shelf: the catalogue.
+        space: what was learnt of products, on this shelf.
+        ranker: gradient boosted trees over :data:`feature_repo.ranking.FEATURES`.
+    """
+
+    shelf: Shelf
+    space: PlacedSpace | None = None
+    ranker: HistGradientBoostingClassifier | None = None
+
+    def recommend(
+        self,
+        visitor: Visitors,
+        allowed: Mask,
+        k: int,
+        candidates: int,
+        composition: Composition = RANKING_ALONE,
+        context: Codes = _NO_ROWS,
+        weigh: Weigh | None = None,
+    ) -> Ranked:
+        """The best ``k`` allowed products for one visitor in a scenario.
+
+        Args:
+            visitor: one row.
+            allowed: which rows of the shelf may be recommended, shape (len(shelf),).
+            k: how many; fewer come back only if fewer are allowed or the composition does not fill up.
+            candidates: how many are ranked.
+            composition: the scenario.
+            context: products that the request is about, as rows.
+            weigh: factors by which scores are multiplied before the list is made.
+        """
+        situation = self._situation(visitor, allowed, composition, context)
+        found, scores = self._rank(situation, composition, max(candidates, k))
+        if weigh is not None:
+            scores = scores * weigh(found.rows)
+        order = np.argsort(-scores, kind="stable")
+        order = order[self._arranged(found, scores, order, composition, k)]
+        rows, sources = found.rows[order], found.sources[order]
+        return Ranked(rows, scores[order], sources, self._anchors(situation, rows, sources))
+
+    def knows(self, visitor: Visitors) -> bool:
+        """Whether there is a model, and anything to tell one visitor from others by."""
+        return self.ranker is not None and bool((visitor.items != UNKNOWN).any())
+
+    def waiting(self, visitor: Visitors, composition: Composition) -> Codes:
+        """What one visitor has bought and the scenario leaves out until it is due again, as rows."""
+        if composition.bought is Bought.KEEP:
+            return _NO_ROWS
+        return not_due(visitor, self.space.cycles if self.space else np.full(len(self.shelf), np.nan))
+
+    def matrix(self, visitor: Visitors, rows: Codes, embeddings: Embeddings) -> Floats:
+        """What the ranker looks at for one visitor, shape (len(rows), len(FEATURES))."""
+        return features(visitor, self.shelf.items.take(rows), rows, np.zeros(len(rows), dtype=np.int64), embeddings)
+
+    def _situation(self, visitor: Visitors, allowed: Mask, composition: Composition, context: Codes) -> Situation:
+        allowed = allowed.copy()
+        allowed[self.waiting(visitor, composition)] = False
+        for_visitor = composition.about is About.VISITOR
+        seeds = own_products(visitor) if for_visitor else _seeds(visitor, composition.about, context)
+        if not for_visitor:
+            allowed[seeds] = False
+        if self.space is None or not self.knows(visitor):
+            return Situation(self.shelf, visitor, seeds, allowed)
+        embeddings = self.space.embed(visitor)
+        together = embeddings.together if for_visitor else self.space.covisits.scores(seeds[None])
+        return Situation(self.shelf, visitor, seeds, allowed, self.space, embeddings, together[0])
+
+    def _rank(self, situation: Situation, composition: Composition, most: int) -> tuple[Candidates, Floats]:
+        """Candidates and their scores; equal scores are meant to stay in order."""
+        visitor, sources = situation.visitor, composition.sources
+        if composition.ranking is Ranking.RANKER and not self.knows(visitor):
+            # The ranker has nothing to tell visitors apart by, and plain popularity answers better.
+            shares = {source: share for source, share in sources.items() if source in _FOR_ANYBODY}
+            found = self._trending_marked(gather(situation, shares, most, composition.fill))
+            return found, self.shelf.items.rates["popularity"][found.rows]
+        found = gather(situation, sources, most, composition.fill)
+        if composition.ranking is Ranking.RANKER and len(found):
+            assert self.ranker is not None
+            assert situation.embeddings is not None
+            matrix = self.matrix(visitor, found.rows, situation.embeddings)
+            return found, self.ranker.predict_proba(matrix)[:, 1]
+        if composition.ranking is Ranking.SOURCES:
+            return found, 1 / np.arange(1, len(found) + 1)
+        return found, found.strengths()
+
+    def _trending_marked(self, found: Candidates) -> Candidates:
+        trending = np.zeros(len(self.shelf), dtype=bool)
+        trending[self.shelf.trending] = True
+        sources = found.sources.copy()
+        sources[(sources == Source.POPULAR) & trending[found.rows]] = Source.TRENDING
+        return replace(found, sources=sources)
+
+    def _arranged(
+        self, found: Candidates, scores: Floats, by_score: NDArray[np.intp], composition: Composition, k: int
+    ) -> NDArray[np.intp]:
+        """Which places of ``by_score``, the candidates in order of their scores, make the list."""
+        rows = found.rows[by_score]
+        order = np.arange(len(rows))
+        if composition.diversity and len(rows):
+            directions = self.space.factors.directions if self.space else np.zeros((len(self.shelf), 1), np.float32)
+            categories = self.shelf.items.category[rows]
+            order = diversified(scores[by_score], directions[rows], categories, composition.diversity, k)
+        if composition.new_every:
+            waiting = np.flatnonzero(found.sources[by_score] == Source.NEW)
+            # The source itself knows best which of them deserves to be seen first.
+            waiting = waiting[np.argsort(by_score[waiting])]
+            order = with_arrivals(order, waiting, composition.new_every, k)
+        return capped(order, [(kinds_of(self.shelf, rows, cap.by), cap.most) for cap in composition.caps], k)
+
+    def _anchors(self, situation: Situation, rows: Codes, sources: NDArray[np.int8]) -> Codes:
+        """For each product that goes with a seed, the seed that it goes with best."""
+        anchors = np.full(len(rows), UNKNOWN, dtype=np.int32)
+        seeds = situation.seeds
+        if not len(seeds):
+            return anchors
+        for measure, which in (
+            (self._bought_together, (Source.BOUGHT_TOGETHER,)),
+            (self._treated_alike, (Source.TOGETHER, Source.TASTE, Source.SIMILAR)),
+            (self._alike, (Source.ALIKE,)),
+        ):
+            places = np.flatnonzero(np.logical_or.reduce([sources == source for source in which]))
+            if len(places):
+                anchors[places] = seeds[measure(rows[places], seeds).argmax(axis=1)]
+        return anchors
+
+    def _bought_together(self, rows: Codes, seeds: Codes) -> Floats:
+        assert self.space is not None
+        return self.space.copurchases.between(rows, seeds).astype(float)
+
+    def _treated_alike(self, rows: Codes, seeds: Codes) -> Floats:
+        assert self.space is not None
+        directions = self.space.factors.directions
+        return (directions[rows] @ directions[seeds].T + self.space.covisits.between(rows, seeds)).astype(float)
+
+    def _alike(self, rows: Codes, seeds: Codes) -> Floats:
+        return likeness(self.shelf.items, rows, seeds)
+
+
+def _seeds(visitor: Visitors, about: About, context: Codes) -> Codes:
+    """The products that a page, cart or order is about."""
+    known = context[context != UNKNOWN]
+    if len(known):
+        return known[first_places(known)]
+    if about is About.PAGE:
+        return own_products(visitor)[:1]
+    if about is About.CART:
+        return _in_cart(visitor)
+    codes, hours = last_bought(visitor)
+    return codes[hours <= np.min(hours, initial=np.inf) + _ORDER_HOURS]
+
+
+def _in_cart(visitor: Visitors) -> Codes:
+    """What one visitor has put into the cart and neither taken out nor ordered since, the latest first."""
+    about_cart = np.isin(visitor.actions[0], (Action.ADDED, Action.REMOVED, Action.ORDERED))
+    about_cart &= visitor.items[0] != UNKNOWN
+    codes, actions = visitor.items[0][about_cart], visitor.actions[0][about_cart]
+    first = first_places(codes)
+    return codes[first[actions[first] == Action.ADDED]]

@@ -1,0 +1,267 @@
+"""The sources of candidates: each proposes products for one visitor at the moment of the request.
+
+A source is a function from a :class:`Situation` and a number to that many allowed products, best first, each once, with
+scores in 0..1. What needs a model proposes nothing without one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import IntEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from feature_repo.aggregates import Action
+from feature_repo.filters import Mask
+from feature_repo.ranking import Embeddings
+from feature_repo.reading import Floats
+from feature_repo.shelf import UNKNOWN, Codes, Items, Shelf
+from feature_repo.visitors import Visitors, log_prices
+from training.choosing import best, first_places
+from training.repurchases import DUE_SHARE, last_bought
+from training.space import PlacedSpace
+
+# A new product has had its chance once it was shown about so often.
+FAIR_IMPRESSIONS = 100.0
+# What a new product counts to whom it does not suit by any attribute, beside at most 1 for suiting.
+_UNSUITED = 0.1
+# Where nothing is known of how soon a product is bought again, it is not offered again before.
+_USUAL_CYCLE_HOURS = 30 * 24.0
+# How much the products that a page is about count in turn: 1, 1/2, 1/3, ...; so many of them.
+_SEEDS = 20
+
+
+class Source(IntEnum):
+    """What proposed a product."""
+
+    RECENT = 0
+    BOUGHT = 1
+    TOGETHER = 2
+    BOUGHT_TOGETHER = 3
+    TASTE = 4
+    SIMILAR = 5
+    ALIKE = 6
+    NEW = 7
+    TRENDING = 8
+    SEGMENT = 9
+    POPULAR = 10
+    PINNED = 11
+
+
+@dataclass(frozen=True)
+class Situation:
+    """What sources look at.
+
+    Attributes:
+        shelf: the catalogue.
+        visitor: one row.
+        seeds: the products that proposals should go with, each once, the most important first.
+        allowed: which rows may be proposed, shape (len(shelf),).
+        space: what was learnt of products; None without a model.
+        embeddings: of the visitor; None without a model.
+        together: how strongly the seeds point to every product by co-visits, shape (len(shelf),); None without a model.
+    """
+
+    shelf: Shelf
+    visitor: Visitors
+    seeds: Codes
+    allowed: Mask
+    space: PlacedSpace | None = None
+    embeddings: Embeddings | None = None
+    together: NDArray[np.float32] | None = None
+
+
+Proposal = tuple[Codes, Floats]
+_NOTHING: Proposal = (np.empty(0, dtype=np.int32), np.empty(0))
+
+
+def own_products(visitor: Visitors) -> Codes:
+    """Products of the visitor's sequence that are on the shelf, each once, newest first."""
+    codes = visitor.items[0][visitor.items[0] != UNKNOWN]
+    return codes[first_places(codes)]
+
+
+def recent(situation: Situation, most: int) -> Proposal:
+    """What the visitor viewed, carted or wished for and has not bought since, newest first."""
+    visitor = situation.visitor
+    known = visitor.items[0] != UNKNOWN
+    codes, actions = visitor.items[0][known], visitor.actions[0][known]
+    first = first_places(codes)
+    return _in_order(codes[first[actions[first] != Action.ORDERED]], situation, most)
+
+
+def bought(situation: Situation, most: int) -> Proposal:
+    """What the visitor bought and is due to buy again.
+
+    First what has a known cycle, nearest to its time; then what was bought a month ago or earlier.
+    """
+    codes, hours = last_bought(situation.visitor)
+    cycles = situation.space.cycles[codes] if situation.space else np.full(len(codes), np.nan)
+    due = hours >= DUE_SHARE * cycles
+    off = np.abs(np.log(np.where(due, hours / np.where(due, cycles, 1.0), 1.0)))
+    due_codes = codes[due][np.argsort(off[due], kind="stable")]
+    return _in_order(
+        np.concatenate([due_codes, codes[np.isnan(cycles) & (hours >= _USUAL_CYCLE_HOURS)]]), situation, most
+    )
+
+
+def together(situation: Situation, most: int) -> Proposal:
+    """What is looked at in the same visits as the seeds."""
+    if situation.together is None:
+        return _NOTHING
+    return _strongest(situation.together, situation, most)
+
+
+def bought_together(situation: Situation, most: int) -> Proposal:
+    """What is bought with the seeds."""
+    if situation.space is None or not len(situation.seeds):
+        return _NOTHING
+    return _strongest(situation.space.copurchases.scores(situation.seeds[None])[0], situation, most)
+
+
+def taste(situation: Situation, most: int) -> Proposal:
+    """What lies in the direction of the visitor's interests, by ALS with the visitor folded in."""
+    if situation.space is None or situation.embeddings is None or not situation.embeddings.visitors[0].any():
+        return _NOTHING
+    factors = situation.space.factors
+    scores = factors.vectors @ situation.embeddings.visitors[0]
+    rows = best(scores, situation.allowed & factors.known, most)
+    return rows, np.clip(scores[rows], 0.0, 1.0)
+
+
+def similar(situation: Situation, most: int) -> Proposal:
+    """What customers treat like the seeds: the direction of the ALS factors."""
+    if situation.space is None or not len(situation.seeds):
+        return _NOTHING
+    directions = situation.space.factors.directions
+    seeds = situation.seeds[:_SEEDS]
+    towards = (directions[seeds] / np.arange(1, len(seeds) + 1)[:, None]).sum(axis=0)
+    length = np.linalg.norm(towards)
+    return _strongest(directions @ (towards / length), situation, most) if length else _NOTHING
+
+
+def alike(situation: Situation, most: int) -> Proposal:
+    """What has the attributes of one of the seeds; works for products that nobody has seen yet."""
+    if not len(situation.seeds):
+        return _NOTHING
+    seeds = situation.seeds[:_SEEDS]
+    departments = situation.shelf.items.department
+    near = departments[seeds][departments[seeds] != UNKNOWN]
+    rows = np.flatnonzero(situation.allowed & np.isin(departments, near)).astype(np.int32)
+    scores = np.zeros(len(situation.shelf))
+    scores[rows] = likeness(situation.shelf.items, rows, seeds).max(axis=1)
+    return _strongest(scores, situation, most)
+
+
+def new(situation: Situation, most: int) -> Proposal:
+    """New arrivals that have not been shown often yet: those first that suit by attributes and were shown least."""
+    arrivals = situation.shelf.arrivals
+    shown = situation.shelf.items.sums["impressions_7d"][arrivals]
+    waiting = situation.allowed[arrivals] & (shown < FAIR_IMPRESSIONS)
+    rows, shown = arrivals[waiting], shown[waiting]
+    if not len(rows):
+        return _NOTHING
+    suits = _suits(situation.visitor, situation.shelf.items, rows)
+    scores = (_UNSUITED + suits) / (1 + _UNSUITED) / (1 + shown / FAIR_IMPRESSIONS)
+    first = np.argsort(-scores, kind="stable")[:most]
+    return rows[first], scores[first]
+
+
+def trending(situation: Situation, most: int) -> Proposal:
+    """What is asked for more now than usual."""
+    return _in_order(situation.shelf.trending, situation, most)
+
+
+def segment(situation: Situation, most: int) -> Proposal:
+    """What is popular in the department that interests the visitor most."""
+    visitor, popular = situation.visitor, situation.shelf.popular
+    liked = favourite_department(visitor)
+    if liked == UNKNOWN:
+        return _NOTHING
+    there = popular[situation.allowed[popular] & (situation.shelf.items.department[popular] == liked)][:most]
+    return there, _popularity(situation.shelf, there)
+
+
+def popular(situation: Situation, most: int) -> Proposal:
+    """What everybody likes."""
+    order = situation.shelf.popular
+    rows = order[situation.allowed[order]][:most]
+    return rows, _popularity(situation.shelf, rows)
+
+
+PROPOSE: Mapping[Source, Callable[[Situation, int], Proposal]] = {
+    Source.RECENT: recent,
+    Source.BOUGHT: bought,
+    Source.TOGETHER: together,
+    Source.BOUGHT_TOGETHER: bought_together,
+    Source.TASTE: taste,
+    Source.SIMILAR: similar,
+    Source.ALIKE: alike,
+    Source.NEW: new,
+    Source.TRENDING: trending,
+    Source.SEGMENT: segment,
+    Source.POPULAR: popular,
+}
+
+
+def likeness(items: Items, rows: Codes, others: Codes) -> Floats:
+    """How alike products are by category, brand and price, in 0..1, shape (rows, others)."""
+
+    def same(codes: Codes) -> NDArray[np.bool_]:
+        return (codes[rows][:, None] == codes[others][None, :]) & (codes[rows] != UNKNOWN)[:, None]
+
+    prices = log_prices(items.price)
+    near = np.exp2(-np.abs(prices[rows][:, None] - prices[others][None, :]))
+    return (
+        0.4 * same(items.category) + 0.2 * same(items.department) + 0.2 * same(items.brand) + 0.2 * np.nan_to_num(near)
+    )
+
+
+def favourite_department(visitor: Visitors) -> int:
+    """The department that most of one visitor's interest lies in; :data:`UNKNOWN` if there is none."""
+    departments, interest = visitor.departments[0], visitor.interest[0]
+    known = (departments != UNKNOWN) & (interest > 0)
+    return int(np.bincount(departments[known], interest[known]).argmax()) if known.any() else UNKNOWN
+
+
+def _suits(visitor: Visitors, items: Items, rows: Codes) -> Floats:
+    """The mean share of one visitor's interest in the category, department and brand of each row, shape (n,)."""
+    interest = visitor.interest[0]
+    total = interest.sum()
+    if not total:
+        return np.zeros(len(rows))
+    pairs = (
+        (visitor.categories[0], items.category[rows]),
+        (visitor.departments[0], items.department[rows]),
+        (visitor.brands[0], items.brand[rows]),
+    )
+    return np.asarray(sum(_interest_in(own, theirs, interest) for theirs, own in pairs) / (len(pairs) * total))
+
+
+def _interest_in(codes: Codes, of_visitor: Codes, interest: Floats) -> Floats:
+    """How much of the interest is in each code, shape of ``codes``; none in :data:`UNKNOWN`."""
+    # Codes begin with UNKNOWN, -1.
+    by_code = np.bincount(of_visitor + 1, interest, minlength=int(codes.max(initial=UNKNOWN)) + 2)
+    by_code[0] = 0.0
+    return by_code[codes + 1].astype(float)
+
+
+def _popularity(shelf: Shelf, rows: Codes) -> Floats:
+    """Popularity of rows that are in order of it, the highest on the shelf being 1."""
+    popularity = shelf.items.rates["popularity"]
+    highest = popularity[shelf.popular[0]] if len(shelf) else 0.0
+    return popularity[rows] / highest if highest > 0 else np.zeros(len(rows))
+
+
+def _in_order(codes: Codes, situation: Situation, most: int) -> Proposal:
+    """The allowed of some products in their order, with scores 1, 1/2, 1/3, ..."""
+    rows = codes[situation.allowed[codes]][:most]
+    return rows, 1 / np.arange(1, len(rows) + 1)
+
+
+def _strongest(scores: NDArray[np.floating], situation: Situation, most: int) -> Proposal:
+    """The allowed products with the highest scores above 0."""
+    rows = best(scores, situation.allowed & (scores > 0), most)
+    return rows, np.minimum(scores[rows].astype(float), 1.0)
