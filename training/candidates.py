@@ -72,8 +72,10 @@ def best(scores: NDArray[np.floating], allowed: Mask, most: int) -> Codes:
     most = min(most, len(among))
     if not most:
         return np.empty(0, dtype=np.int32)
-    rows = among[np.argpartition(-scores[among], most - 1)[:most]]
-    return rows[np.lexsort((rows, -scores[rows]))].astype(np.int32)
+    # Partitioning takes any of the rows that tie for the last places: so ask it for the score of the last place only.
+    last = np.partition(scores[among], len(among) - most)[len(among) - most]
+    rows = among[scores[among] >= last]
+    return rows[np.lexsort((rows, -scores[rows]))[:most]].astype(np.int32)
 
 
 def first_places(codes: Codes) -> NDArray[np.intp]:

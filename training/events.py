@@ -135,8 +135,13 @@ class EventLog:
 
 
 def encode(words: NDArray[np.object_], vocabulary: tuple[str, ...], codes: list[int] | None = None) -> Codes:
-    """The place of each word in the vocabulary, or the code at that place; :data:`UNKNOWN` for others."""
+    """The place of each word in the vocabulary, or the code at that place.
+
+    Others are :data:`UNKNOWN`, and so is what is missing: None, NaN, or masked as DuckDB does it.
+    """
     numbers = dict(zip(vocabulary, codes or range(len(vocabulary)), strict=True))
+    # DuckDB leaves any text under its mask.
+    words = np.where(np.ma.getmaskarray(words), None, np.ma.getdata(words))
     return np.array([numbers.get(word, UNKNOWN) for word in words], dtype=np.int32)
 
 

@@ -70,6 +70,12 @@ def test_the_best_are_in_order_and_ties_go_by_row() -> None:
     assert best(np.array([1.0]), np.array([False]), 3).tolist() == []
 
 
+def test_of_products_that_tie_for_the_last_places_the_first_rows_are_taken() -> None:
+    scores = np.zeros(1_000)
+    scores[[700, 300]] = 1.0
+    assert best(scores, np.ones(1_000, dtype=bool), 5).tolist() == [300, 700, 0, 1, 2]
+
+
 def test_ranking_follows_the_ranker_and_names_the_anchor(recommender: Recommender) -> None:
     on = shelf()
     of = visitors(on, [("cup", Action.VIEWED, 0.1)])
