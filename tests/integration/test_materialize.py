@@ -67,6 +67,6 @@ def test_a_span_in_the_machines_own_time(kafka_and_redis: Settings) -> None:
     """``materialize`` takes times without a zone to be local."""
     feast("apply")
     write("pot", timedelta(minutes=30), 7)
-    local = datetime.now()  # noqa: DTZ005
+    local = datetime.now()
     feast("materialize", (local - timedelta(hours=1)).isoformat(), local.isoformat(), "-v", "item_activity")
     assert events_online("pot") == [7]
