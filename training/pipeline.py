@@ -30,7 +30,7 @@ from feature_repo.settings import TrainingSettings
 from feature_repo.shelf import Vocabularies
 from training.als import fit_factors
 from training.covisits import Covisits
-from training.evaluation import Popularity
+from training.evaluation.popularity import Popularity
 from training.events import EventLog, Interactions, Window
 from training.examples import Examples, Shelves
 from training.history import History
