@@ -64,7 +64,8 @@ class Interactions:
 class EventLog:
     """The archive's ``track`` events within a window, queried by DuckDB. Use as a context manager.
 
-    ``connection`` has a view ``track`` with columns ``message_id, customer_id, event, timestamp, device, products``.
+    ``connection`` has a view ``track`` with columns ``message_id, customer_id, session_id, event, timestamp, device,
+    products``.
 
     Raises:
         InputError: the archive is missing or has no event within the window.
@@ -80,7 +81,7 @@ class EventLog:
         # A view cannot take parameters; the two moments are rendered by Python's own ISO format.
         self.connection.execute(
             f"""CREATE VIEW track AS
-                SELECT message_id, customer_id, event, timestamp, device, products
+                SELECT message_id, customer_id, session_id, event, timestamp, device, products
                 FROM delta_scan('{tables.EVENTS.uri}')
                 WHERE type = 'track' AND timestamp >= TIMESTAMPTZ '{window.since.isoformat()}'
                   AND timestamp < TIMESTAMPTZ '{window.until.isoformat()}'"""
