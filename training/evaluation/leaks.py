@@ -13,7 +13,7 @@ import numpy as np
 
 from feature_repo.shelf import UNKNOWN
 from training.evaluation.log import Log
-from training.evaluation.models import Answers, Model
+from training.evaluation.models import Model
 from training.evaluation.replay import ask
 from training.evaluation.stream import LeakError, Variant
 from training.evaluation.tasks import Queries
@@ -28,34 +28,23 @@ def with_another_future(log: Log, moment: float, seed: int) -> Log:
 
 
 def refuse_leaks(
-    model: Callable[[], Model], log: Log, queries: Queries, variant: Variant, cut: float, seed: int
+    name: str, make: Callable[[], Model], log: Log, queries: Queries, variant: Variant, cut: float, seed: int
 ) -> None:
     """Compare a model's answers in two worlds that differ from the middle query's moment on.
 
     Args:
-        model: makes a fresh one.
+        name: of the model, for the error.
+        make: makes a fresh one.
 
     Raises:
-        LeakError: they differ before that moment.
+        LeakError: answers to queries up to that moment differ.
     """
     moment = float(queries.moments[len(queries) // 2])
     past = queries.take(queries.moments <= moment)
-    refuse_difference(
-        ask(model(), log, past, variant, cut),
-        ask(model(), with_another_future(log, moment, seed), past, variant, cut),
-        past,
-    )
-
-
-def refuse_difference(present: Answers, other: Answers, queries: Queries) -> None:
-    """Compare answers to the same queries in two worlds with the same past.
-
-    Raises:
-        LeakError: they differ.
-    """
-    rows = queries.listed.owner[present.scores != other.scores] if len(present.scores) else np.empty(0, dtype=int)
-    differs = np.union1d(rows, np.flatnonzero((present.ranked != other.ranked).any(axis=1)))
-    if len(differs):
+    one, other = (ask(make(), world, past, variant, cut) for world in (log, with_another_future(log, moment, seed)))
+    rows = past.listed.owner[one.scores != other.scores] if len(one.scores) else np.empty(0, dtype=np.int64)
+    differing = np.union1d(rows, np.flatnonzero((one.ranked != other.ranked).any(axis=1)))
+    if len(differing):
         raise LeakError(
-            f"{len(differs)} of {len(queries)} answers change with what happens at or after the moment of the query"
+            f"{name}: {len(differing)} of {len(past)} answers change with what happens at or after the moment of the query"
         )

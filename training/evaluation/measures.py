@@ -67,7 +67,7 @@ def _resampled_means(values: Floats, clusters: NDArray[np.integer], seed: int) -
         rows = min(at_once, _RESAMPLES - start)
         cells = rng.integers(0, size, (rows, size)) + size * np.arange(rows)[:, None]
         drawn = np.bincount(cells.ravel(), minlength=rows * size).reshape(rows, size)
-        total = drawn @ added
+        total = drawn.astype(float) @ added
         parts.append(total[:, :-1] / total[:, -1:])
     return np.concatenate(parts)
 

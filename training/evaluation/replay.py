@@ -8,9 +8,10 @@ from itertools import pairwise
 import numpy as np
 
 from feature_repo.errors import DefinitionError
+from feature_repo.shelf import UNKNOWN
 from training.evaluation.log import Log
 from training.evaluation.models import DEPTH, Answers, Model
-from training.evaluation.stream import Stream, Variant
+from training.evaluation.stream import LeakError, Stream, Variant
 from training.evaluation.tasks import Queries, Task
 
 DAY_SECONDS = 86_400.0
@@ -32,8 +33,8 @@ def ask(
         progress: is told how many more queries are done.
 
     Raises:
-        LeakError: the model asked for the future.
-        DefinitionError: an answer is not of the shape that is asked for.
+        LeakError: the model asked for the future, or recommended what came later.
+        DefinitionError: an answer is not of the kind that is asked for.
     """
     stream = Stream(log, variant, cut)
     parts = []
@@ -42,16 +43,25 @@ def ask(
     for first, last in pairwise(bounds):
         day = queries.take(slice(first, last))
         answers = model.answer(stream, day)
-        _check(answers, day)
+        _check(answers, day, log)
         parts.append(answers)
         progress(len(day))
     return Answers.concatenate(parts)
 
 
-def _check(answers: Answers, queries: Queries) -> None:
+def _check(answers: Answers, queries: Queries, log: Log) -> None:
+    """Refuse answers that could not be judged rightly."""
     wanted = int(queries.listed.lengths.sum()) if queries.task is Task.RERANK else 0
     if answers.ranked.shape != (len(queries), DEPTH) or answers.scores.shape != (wanted,):
         raise DefinitionError(
             f"a model answered {len(queries)} queries with lists of shape {answers.ranked.shape} and "
             f"{len(answers.scores)} scores"
         )
+    recommended = answers.ranked != UNKNOWN
+    ordered = np.sort(answers.ranked, axis=1)
+    if ((ordered[:, 1:] == ordered[:, :-1]) & (ordered[:, 1:] != UNKNOWN)).any():
+        raise DefinitionError("a model recommended a product twice in one list")
+    if (recommended & (log.since[answers.ranked] >= queries.moments[:, None])).any():
+        raise LeakError("a model recommended a product that nobody had heard of by then")
+    if queries.task is Task.NEXT and (recommended & (answers.ranked == queries.last[:, None])).any():
+        raise DefinitionError("a model recommended the product that the customer was at")
