@@ -74,10 +74,8 @@ def run(args: argparse.Namespace) -> int:
 
     require_folder_of(args.report)
     models = _chosen(MODELS, args.models)
-    tasks, variants = (
-        _chosen({task.value: task for task in Task}, args.tasks),
-        _chosen({variant.value: variant for variant in Variant}, args.variants),
-    )
+    tasks = _chosen({task.value: task for task in Task}, args.tasks)
+    variants = _chosen({variant.value: variant for variant in Variant}, args.variants)
     installation.enter(installation.load(args.data, args.home))
     with Steps()("reading the events"), EventLog(Window()) as archive:
         log = read_log(archive)
