@@ -79,7 +79,7 @@ def run(args: argparse.Namespace) -> int:
     installation.enter(installation.load(args.data, args.home))
     with Steps()("reading the events"), EventLog(Window()) as archive:
         log = read_log(archive)
-    setting = Setting(log.ids, log.customer_ids, args.train_until.timestamp(), get_settings().training.seed)
+    setting = Setting(log.ids, log.customer_ids, args.train_until.timestamp(), get_settings().training)
     comparisons = _compare(log, tasks.values(), variants.values(), models, setting, args.check_leaks)
     if not comparisons:
         raise InputError("no model that was chosen has anything to answer after --train-until")

@@ -11,6 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from feature_repo.reading import Floats
 from feature_repo.shelf import UNKNOWN
 from training.evaluation.log import Log
 from training.evaluation.models import Model
@@ -48,3 +49,17 @@ def refuse_leaks(
         raise LeakError(
             f"{name}: {len(differing)} of {len(past)} answers change with what happens at or after the moment of the query"
         )
+
+
+def refuse_future(last_events: Floats, moments: Floats) -> None:
+    """Check features that were read from the feature store.
+
+    Args:
+        last_events: time of the last event that each row of features knows of, epoch seconds, NaN for none.
+        moments: of the queries that they are for.
+
+    Raises:
+        LeakError: a row knows of something at or after the moment.
+    """
+    if (last_events >= moments).any():
+        raise LeakError(f"{int((last_events >= moments).sum())} rows of features know of events after their query")

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
-from typing import Literal
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from feature_repo.settings import TrainingSettings
 from training.evaluation.baselines.als import Als
 from training.evaluation.baselines.click_through import ClickThrough
 from training.evaluation.baselines.cooccurrence import Cooccurrence
@@ -23,6 +24,9 @@ from training.evaluation.models import Model
 from training.evaluation.stream import Variant
 from training.evaluation.tasks import Task
 
+if TYPE_CHECKING:
+    from training.evaluation.shelfwise import Workshop
+
 
 @dataclass(frozen=True)
 class Setting:
@@ -31,18 +35,30 @@ class Setting:
     Attributes:
         ids, customer_ids: products and customers by number.
         cut: up to when the static variant learns, epoch seconds.
-        seed: of everything random.
+        training: how Shelfwise learns; its seed is that of everything random.
     """
 
     ids: tuple[str, ...]
     customer_ids: NDArray[np.object_]
     cut: float
-    seed: int
+    training: TrainingSettings
 
     @property
     def products(self) -> int:
         """How many products there are."""
         return len(self.ids)
+
+    @property
+    def seed(self) -> int:
+        """Of everything random."""
+        return self.training.seed
+
+    @cached_property
+    def workshop(self) -> Workshop:
+        """What Shelfwise's own models share; importing Feast takes seconds, which baselines need not wait for."""
+        from training.evaluation.shelfwise import Workshop
+
+        return Workshop(self.ids, self.customer_ids, self.cut, self.training)
 
 
 @dataclass(frozen=True)
@@ -71,6 +87,12 @@ def _als(setting: Setting, daily: bool) -> Model:
     return Als(setting.products, setting.customer_ids, setting.seed, daily)
 
 
+def _shelfwise(setting: Setting) -> Model:
+    from training.evaluation.shelfwise import Shelfwise
+
+    return Shelfwise(setting.workshop)
+
+
 _DAILY = (Variant.STREAMING,)
 
 MODELS: dict[str, Entry] = {
@@ -95,4 +117,5 @@ MODELS: dict[str, Entry] = {
         )
         for method in METHODS
     },
+    "shelfwise": Entry("the recommender of `python -m training run`, fitted before the cut", _shelfwise, "shelfwise"),
 }

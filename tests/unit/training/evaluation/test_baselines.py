@@ -9,6 +9,7 @@ import pytest
 from small_log import Row, log
 
 from feature_repo.aggregates import Action
+from feature_repo.settings import TrainingSettings
 from feature_repo.shelf import UNKNOWN
 from training.evaluation.leaks import refuse_leaks
 from training.evaluation.log import SHOWN, Log
@@ -26,7 +27,7 @@ STATIC, STREAMING = Variant.STATIC, Variant.STREAMING
 
 
 def setting(shop: Log) -> Setting:
-    return Setting(shop.ids, shop.customer_ids, CUT, seed=7)
+    return Setting(shop.ids, shop.customer_ids, CUT, TrainingSettings())
 
 
 def answers(model: str, shop: Log, task: Task = Task.NEXT, variant: Variant = STREAMING) -> Answers:
