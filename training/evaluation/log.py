@@ -152,24 +152,24 @@ def read_log(archive: EventLog) -> Log:
     connection.register("codes", pa.table({"product_id": ids, "code": np.arange(len(ids), dtype=np.int32)}))
     _make_steps(archive)
     sessions = connection.execute(
-        "SELECT min(at) AS starts, arg_min(device, number) AS device FROM steps GROUP BY session ORDER BY session"
+        "SELECT min(moment) AS starts, arg_min(device, number) AS device FROM steps GROUP BY session ORDER BY session"
     ).fetchnumpy()
     customers = connection.execute("SELECT DISTINCT customer, customer_id FROM steps ORDER BY customer").fetchnumpy()
     columns = connection.execute(
-        """SELECT at, number, customer, session, code, kind
-           FROM (SELECT at, number, customer, session, code, kind, place
-                 FROM (SELECT at, number, customer, session, kind, unnest(products).product_id AS product_id,
+        """SELECT moment, number, customer, session, code, kind
+           FROM (SELECT moment, number, customer, session, code, kind, place
+                 FROM (SELECT moment, number, customer, session, kind, unnest(products).product_id AS product_id,
                               unnest(range(len(products))) AS place
                        FROM steps JOIN kinds USING (event) WHERE kind <> $checkout)
                  JOIN codes USING (product_id)
                  UNION ALL
-                 SELECT at, number, customer, session, $unknown, kind, 0
+                 SELECT moment, number, customer, session, $unknown, kind, 0
                  FROM steps JOIN kinds USING (event) WHERE kind = $checkout)
            ORDER BY number, place""",
         {"checkout": CHECKED_OUT, "unknown": UNKNOWN},
     ).fetchnumpy()
     lines = Lines(
-        times=np.asarray(columns["at"], dtype=float),
+        times=np.asarray(columns["moment"], dtype=float),
         events=np.asarray(columns["number"], dtype=np.int64),
         customers=np.asarray(columns["customer"], dtype=np.int32),
         sessions=np.asarray(columns["session"], dtype=np.int32),
@@ -191,16 +191,16 @@ def read_log(archive: EventLog) -> Log:
 
 
 def _make_steps(archive: EventLog) -> None:
-    """Make the table ``steps(number, customer, session, customer_id, event, device, products, at)``, in order of time."""
+    """Make the table ``steps(number, customer, session, customer_id, event, device, products, moment)``, in order of time."""
     archive.connection.execute(
         """CREATE OR REPLACE TABLE steps AS
         WITH ordered AS (
             SELECT row_number() OVER (ORDER BY timestamp, message_id) - 1 AS number, customer_id, event, device, products,
-                   epoch_us(timestamp) / 1e6 AS at, nullif(session_id, '') AS tracked
+                   epoch_us(timestamp) / 1e6 AS moment, nullif(session_id, '') AS tracked
             FROM track WHERE customer_id IS NOT NULL
         ), begun AS (
-            SELECT *, tracked IS NULL
-                AND at - lag(at, 1, -1e18) OVER (PARTITION BY customer_id, tracked ORDER BY number) > $idle AS begins
+            SELECT *, tracked IS NULL AND NOT coalesce(
+                moment - lag(moment) OVER (PARTITION BY customer_id, tracked ORDER BY number) <= $idle, false) AS begins
             FROM ordered
         ), parted AS (
             SELECT *, count(*) FILTER (begins) OVER (PARTITION BY customer_id, tracked ORDER BY number) AS part
@@ -208,7 +208,7 @@ def _make_steps(archive: EventLog) -> None:
         )
         SELECT number, dense_rank() OVER (ORDER BY customer_id) - 1 AS customer,
                dense_rank() OVER (ORDER BY customer_id, tracked, part) - 1 AS session,
-               customer_id, event, device, products, at
+               customer_id, event, device, products, moment
         FROM parted ORDER BY number""",
         {"idle": IDLE_SECONDS},
     )

@@ -7,6 +7,7 @@ products of the most similar ones score by similarity, and more if what is share
 
 from __future__ import annotations
 
+from array import array
 from collections import defaultdict
 from itertools import chain
 
@@ -21,6 +22,8 @@ from training.evaluation.stream import Query
 
 SAMPLED = 1_000
 NEIGHBOURS = 200
+# Older products of a long session no longer say what is wanted.
+LATEST = 10
 
 
 class SessionKnn(Stepwise):
@@ -28,46 +31,57 @@ class SessionKnn(Stepwise):
 
     def __init__(self, products: int) -> None:
         super().__init__(products)
-        self._items: dict[int, list[int]] = defaultdict(list)
-        # Of each product, the sessions that it occurs in, the latest last; and of each session, when it last went on.
-        self._sessions: dict[int, list[int]] = defaultdict(list)
-        self._latest: dict[int, int] = {}
-        self._count = 0
+        # Sessions in order of their beginning: their numbers, products, and when they last went on (a count of steps).
+        self._places: dict[int, int] = {}
+        self._items: list[list[int]] = []
+        self._latest = array("q")
+        # Of each product, the places of the sessions that it occurs in, the latest last.
+        self._occurrences: dict[int, array[int]] = defaultdict(lambda: array("q"))
+        self._counts = np.zeros(products)
+        self._steps = 0
 
     def observe(self, news: Lines) -> None:
         for session, item in steps(news):
-            self._count += 1
-            self._latest[session] = self._count
-            if item not in self._items[session]:
-                self._items[session].append(item)
-                self._sessions[item].append(session)
+            place = self._places.setdefault(session, len(self._items))
+            if place == len(self._items):
+                self._items.append([])
+                self._latest.append(0)
+            self._steps += 1
+            self._latest[place] = self._steps
+            if item not in self._items[place]:
+                self._items[place].append(item)
+                self._occurrences[item].append(place)
+                self._counts[item] += 1
 
     def scores(self, query: Query) -> Floats:
         scores = np.zeros(self.products)
-        present = query.present.tolist()
-        weights = {item: ((len(present) - place) / len(present)) ** 2 for place, item in enumerate(present)}
-        sampled = self._recent_sessions(present, query.session)
-        if not sampled:
+        nearest, votes = self._neighbours(query)
+        if not len(nearest):
             return scores
-        similarity, reach = np.zeros(len(sampled)), np.zeros(len(sampled))
-        for place, session in enumerate(sampled):
-            shared = [item for item in self._items[session] if item in weights]
-            similarity[place] = sum(weights[item] for item in shared)
-            reach[place] = max(weights[item] for item in shared)
-        nearest = np.argsort(-similarity, kind="stable")[:NEIGHBOURS]
-        lists = [self._items[sampled[place]] for place in nearest]
-        votes = np.repeat((similarity * reach)[nearest], [len(items) for items in lists])
+        lists = [self._items[place] for place in nearest.tolist()]
         items = np.fromiter(chain.from_iterable(lists), dtype=np.int64)
-        scores += np.bincount(items, weights=votes, minlength=self.products)
-        return scores * self._rarity(np.flatnonzero(scores))
+        scores = np.bincount(items, np.repeat(votes, [len(items) for items in lists]), self.products)
+        found = np.flatnonzero(scores)
+        scores[found] *= np.log((len(self._items) + 1) / self._counts[found])
+        return scores
 
-    def _recent_sessions(self, present: list[int], own: int) -> list[int]:
-        """The sessions to compare with, the latest first."""
-        sharing = {session for item in present for session in self._sessions.get(item, ())[-SAMPLED:]} - {own}
-        return sorted(sharing, key=self._latest.__getitem__, reverse=True)[:SAMPLED]
+    def _neighbours(self, query: Query) -> tuple[NDArray[np.int64], Floats]:
+        """Places of the most similar sessions and the weight of each, similarity times reach into the present."""
+        present = query.present[:LATEST]
+        weights = ((len(present) - np.arange(len(present))) / max(len(present), 1)) ** 2
+        # Newest product last, so that its weight is the one that stays as the reach of a session.
+        occurrences = [self._recent(int(item)) for item in present[::-1]]
+        sharing = np.concatenate([np.empty(0, dtype=np.int64), *occurrences])
+        shared = np.repeat(weights[::-1], [len(places) for places in occurrences])
+        places, cell = np.unique(sharing, return_inverse=True)
+        similarity, reach = np.bincount(cell, shared, len(places)), np.zeros(len(places))
+        reach[cell] = shared
+        others = np.flatnonzero(places != self._places.get(query.session, -1))
+        latest = np.frombuffer(self._latest, dtype=np.int64)[places[others]]
+        others = others[np.argsort(-latest)[:SAMPLED]]
+        others = others[np.argsort(-similarity[others], kind="stable")[:NEIGHBOURS]]
+        return places[others], (similarity * reach)[others]
 
-    def _rarity(self, rows: NDArray[np.integer]) -> Floats:
-        rarity = np.ones(self.products)
-        occurrences = np.array([len(self._sessions[row]) for row in rows.tolist()])
-        rarity[rows] = np.log((len(self._items) + 1) / np.maximum(occurrences, 1))
-        return rarity
+    def _recent(self, item: int) -> NDArray[np.int64]:
+        places = self._occurrences.get(item)
+        return np.array(places[-SAMPLED:] if places else [], dtype=np.int64)
