@@ -73,6 +73,8 @@ class SessionKnn(Stepwise):
         occurrences = [self._recent(int(item)) for item in present[::-1]]
         sharing = np.concatenate([np.empty(0, dtype=np.int64), *occurrences])
         shared = np.repeat(weights[::-1], [len(places) for places in occurrences])
+        if not len(sharing):
+            return sharing, np.empty(0)
         places, cell = np.unique(sharing, return_inverse=True)
         similarity, reach = np.bincount(cell, shared, len(places)), np.zeros(len(places))
         reach[cell] = shared
