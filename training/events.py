@@ -141,9 +141,14 @@ def encode(words: NDArray[np.object_], vocabulary: tuple[str, ...], codes: list[
     Others are :data:`UNKNOWN`, and so is what is missing: None, NaN, or masked as DuckDB does it.
     """
     numbers = dict(zip(vocabulary, codes or range(len(vocabulary)), strict=True))
-    # DuckDB leaves any text under its mask.
-    words = np.where(np.ma.getmaskarray(words), None, np.ma.getdata(words))
-    return np.array([numbers.get(word, UNKNOWN) for word in words], dtype=np.int32)
+    return np.array([numbers.get(word, UNKNOWN) for word in unmasked(words)], dtype=np.int32)
+
+
+def unmasked(words: NDArray[np.object_]) -> NDArray[np.object_]:
+    """Words as DuckDB gives them, with None for what it masks; under the mask may lie anything."""
+    plain = np.array(np.ma.getdata(words), dtype=object)
+    plain[np.ma.getmaskarray(words)] = None
+    return plain
 
 
 def _nothing_to_learn_from(what: str) -> str:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from feature_repo.aggregates import Action
-from feature_repo.reading import Floats
 from feature_repo.shelf import UNKNOWN, Codes
 from training.evaluation.log import Log
 from training.evaluation.tasks import Queries
@@ -62,7 +62,7 @@ def character_of(ranked: Codes, queries: Queries, log: Log, cut: float) -> Chara
     )
 
 
-def _gini(counts: Floats) -> float:
+def _gini(counts: NDArray[np.integer]) -> float:
     ordered = np.sort(counts)
     ranks = np.arange(1, len(ordered) + 1)
     return float((2 * ranks - len(ordered) - 1) @ ordered / (len(ordered) * ordered.sum()))

@@ -15,7 +15,7 @@ from feature_repo.reading import Floats
 from feature_repo.shelf import UNKNOWN
 from training.evaluation.log import Log
 from training.evaluation.models import Model
-from training.evaluation.replay import ask
+from training.evaluation.replay import DAY_SECONDS, ask
 from training.evaluation.stream import LeakError, Variant
 from training.evaluation.tasks import Queries
 
@@ -41,13 +41,17 @@ def refuse_leaks(
         LeakError: answers to queries up to that moment differ.
     """
     moment = float(queries.moments[len(queries) // 2])
-    past = queries.take(queries.moments <= moment)
-    one, other = (ask(make(), world, past, variant, cut) for world in (log, with_another_future(log, moment, seed)))
-    rows = past.listed.owner[one.scores != other.scores] if len(one.scores) else np.empty(0, dtype=np.int64)
-    differing = np.union1d(rows, np.flatnonzero((one.ranked != other.ranked).any(axis=1)))
-    if len(differing):
+    # To the end of the day, because a model gets the queries of a day together.
+    asked = queries.take(queries.moments // DAY_SECONDS <= moment // DAY_SECONDS)
+    one, other = (ask(make(), world, asked, variant, cut) for world in (log, with_another_future(log, moment, seed)))
+    differs = (one.ranked != other.ranked).any(axis=1)
+    if len(one.scores):
+        differs |= np.bincount(asked.listed.owner, one.scores != other.scores, len(asked)) > 0
+    differs &= asked.moments <= moment
+    if differs.any():
         raise LeakError(
-            f"{name}: {len(differing)} of {len(past)} answers change with what happens at or after the moment of the query"
+            f"{name}: {int(differs.sum())} of {int((asked.moments <= moment).sum())} answers change with what happens at or "
+            "after the moment of the query"
         )
 
 

@@ -19,7 +19,7 @@ from feature_repo.aggregates import ACTION_OF_EVENT, Action
 from feature_repo.contract import CHECKOUT, LIST_VIEWED
 from feature_repo.reading import Floats
 from feature_repo.shelf import UNKNOWN, Codes
-from training.events import EventLog, Interactions, encode
+from training.events import EventLog, Interactions, encode, unmasked
 
 IDLE_SECONDS = 1_800.0
 # Kinds of lines besides the codes of Action, which are positive.
@@ -182,9 +182,9 @@ def read_log(archive: EventLog) -> Log:
     return Log(
         lines=lines,
         starts=np.asarray(sessions["starts"], dtype=float),
-        devices=_objects(sessions["device"]),
+        devices=unmasked(sessions["device"]),
         ids=ids,
-        customer_ids=_objects(customers["customer_id"]),
+        customer_ids=unmasked(customers["customer_id"]),
         since=since,
         categories=categories,
     )
@@ -225,10 +225,5 @@ def _catalogue(archive: EventLog, ids: tuple[str, ...]) -> tuple[Floats, NDArray
     known = codes != UNKNOWN
     since, categories = np.full(len(ids), np.inf), np.full(len(ids), None, dtype=object)
     since[codes[known]] = rows["since"][known]
-    categories[codes[known]] = _objects(rows["category"])[known]
+    categories[codes[known]] = unmasked(rows["category"])[known]
     return since, categories
-
-
-def _objects(words: NDArray[np.object_]) -> NDArray[np.object_]:
-    """Words with None for what DuckDB masks."""
-    return np.where(np.ma.getmaskarray(words), None, np.ma.getdata(words)).astype(object)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 
 import numpy as np
 from implicit.nearest_neighbours import BM25Recommender, CosineRecommender, ItemItemRecommender, TFIDFRecommender
+from implicit.utils import ParameterWarning
 from scipy.sparse import csr_matrix
 from threadpoolctl import threadpool_limits
 
@@ -32,12 +34,15 @@ class ItemItem(Fitted):
 
     def fit(self, past: Lines, until: float) -> None:
         lines = past.of(ITEM_ACTIONS)
+        if not len(lines):
+            return
         _, sessions = np.unique(lines.sessions, return_inverse=True)
         shape = (int(sessions.max(initial=0)) + 1, self.products)
         matrix = csr_matrix((np.ones(len(lines)), (sessions, lines.items)), shape=shape)
         matrix.sum_duplicates()
         matrix.data[:] = 1.0
-        with threadpool_limits(1):
+        with threadpool_limits(1), warnings.catch_warnings():
+            warnings.simplefilter("ignore", ParameterWarning)  # implicit weighs in another format than it wants
             model = self._method()
             model.fit(matrix, show_progress=False)
         self._similarity = model.similarity

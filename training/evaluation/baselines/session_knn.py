@@ -54,13 +54,13 @@ class SessionKnn(Stepwise):
                 self._counts[item] += 1
 
     def scores(self, query: Query) -> Floats:
-        scores = np.zeros(self.products)
         nearest, votes = self._neighbours(query)
         if not len(nearest):
-            return scores
+            return np.zeros(self.products)
         lists = [self._items[place] for place in nearest.tolist()]
         items = np.fromiter(chain.from_iterable(lists), dtype=np.int64)
-        scores = np.bincount(items, np.repeat(votes, [len(items) for items in lists]), self.products)
+        votes = np.repeat(votes, [len(one) for one in lists])
+        scores = np.bincount(items, weights=votes, minlength=self.products)
         found = np.flatnonzero(scores)
         scores[found] *= np.log((len(self._items) + 1) / self._counts[found])
         return scores
@@ -74,7 +74,7 @@ class SessionKnn(Stepwise):
         sharing = np.concatenate([np.empty(0, dtype=np.int64), *occurrences])
         shared = np.repeat(weights[::-1], [len(places) for places in occurrences])
         if not len(sharing):
-            return sharing, np.empty(0)
+            return np.empty(0, dtype=np.int64), np.empty(0)
         places, cell = np.unique(sharing, return_inverse=True)
         similarity, reach = np.bincount(cell, shared, len(places)), np.zeros(len(places))
         reach[cell] = shared
@@ -82,7 +82,7 @@ class SessionKnn(Stepwise):
         latest = np.frombuffer(self._latest, dtype=np.int64)[places[others]]
         others = others[np.argsort(-latest)[:SAMPLED]]
         others = others[np.argsort(-similarity[others], kind="stable")[:NEIGHBOURS]]
-        return places[others], (similarity * reach)[others]
+        return places[others].astype(np.int64), (similarity * reach)[others]
 
     def _recent(self, item: int) -> NDArray[np.int64]:
         places = self._occurrences.get(item)
