@@ -60,10 +60,8 @@ class SessionKnn(Stepwise):
         lists = [self._items[place] for place in nearest.tolist()]
         items = np.fromiter(chain.from_iterable(lists), dtype=np.int64)
         votes = np.repeat(votes, [len(one) for one in lists])
-        scores = np.bincount(items, weights=votes, minlength=self.products)
-        found = np.flatnonzero(scores)
-        scores[found] *= np.log((len(self._items) + 1) / self._counts[found])
-        return scores
+        rarity = np.log((len(self._items) + 1) / np.maximum(self._counts, 1))
+        return rarity * np.bincount(items, weights=votes, minlength=self.products)
 
     def _neighbours(self, query: Query) -> tuple[NDArray[np.int64], Floats]:
         """Places of the most similar sessions and the weight of each, similarity times reach into the present."""
