@@ -153,7 +153,7 @@ def load(spark: SparkSession, files: EventFiles, args: argparse.Namespace) -> Ou
             rows = pq.read_table(part)
             events = event_rows(rows.filter(rows["good"]))
             refused = refused_rows(rows.filter(pc.invert(rows["good"])))
-            catalog_store.learn(events)
+            catalog_store.learn(events, args.offline_only)
             write_deltalake(EVENTS.uri, enriched(events), mode="append")
             if refused.num_rows:
                 if not args.offline_only:

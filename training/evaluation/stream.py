@@ -62,11 +62,6 @@ class Query:
         products = np.concatenate([self.prefix[::-1], self.own.items[::-1]])
         return products[first_places(products)]
 
-    @property
-    def present(self) -> Codes:
-        """What tells of the customer's present wish, newest first: this session's products, or else his last five."""
-        return self.prefix[::-1][first_places(self.prefix[::-1])] if len(self.prefix) else self.recent[:5]
-
 
 class Stream:
     """The log as it goes by, for one model and one task.

@@ -32,7 +32,7 @@ class Cooccurrence(Stepwise):
 
     def scores(self, query: Query) -> Floats:
         scores = np.zeros(self.products)
-        for last in query.present[:1].tolist():
+        for last in query.recent[:1].tolist():
             if together := self._together.get(last):
                 scores[list(together)] = list(together.values())
         return scores

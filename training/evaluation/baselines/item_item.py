@@ -17,6 +17,7 @@ from training.evaluation.models import Fitted
 from training.evaluation.stream import Query
 
 NEIGHBOURS = 200
+LATEST = 20
 METHODS: dict[str, Callable[[], ItemItemRecommender]] = {
     "cosine": lambda: CosineRecommender(K=NEIGHBOURS, num_threads=1),
     "tfidf": lambda: TFIDFRecommender(K=NEIGHBOURS, num_threads=1),
@@ -25,7 +26,10 @@ METHODS: dict[str, Callable[[], ItemItemRecommender]] = {
 
 
 class ItemItem(Fitted):
-    """Products that share sessions with the customer's latest ones, which count 1, 1/2, 1/3, ..."""
+    """Products that share sessions with the customer's latest ones, which count 1, 1/2, 1/3, ...
+
+    His older sessions' products come after this session's: on real shops, that finds more than this session alone.
+    """
 
     def __init__(self, products: int, method: str, daily: bool = False) -> None:
         super().__init__(products, daily)
@@ -50,7 +54,7 @@ class ItemItem(Fitted):
     def scores(self, query: Query) -> Floats:
         scores = np.zeros(self.products)
         similarity = self._similarity
-        for place, item in enumerate(query.present.tolist(), start=1):
+        for place, item in enumerate(query.recent[:LATEST].tolist(), start=1):
             row = slice(similarity.indptr[item], similarity.indptr[item + 1])
             scores[similarity.indices[row]] += similarity.data[row] / place
         return scores

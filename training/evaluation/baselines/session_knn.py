@@ -22,12 +22,15 @@ from training.evaluation.stream import Query
 
 SAMPLED = 1_000
 NEIGHBOURS = 200
-# Older products of a long session no longer say what is wanted.
+# How many of the customer's latest products other sessions are compared with.
 LATEST = 10
 
 
 class SessionKnn(Stepwise):
-    """VS-kNN with quadratic decay over the session, and rare products counting more (idf)."""
+    """VS-kNN with quadratic decay over the session, and rare products counting more (idf).
+
+    A short session is continued backwards by what the customer looked at in older ones.
+    """
 
     def __init__(self, products: int) -> None:
         super().__init__(products)
@@ -65,7 +68,7 @@ class SessionKnn(Stepwise):
 
     def _neighbours(self, query: Query) -> tuple[NDArray[np.int64], Floats]:
         """Places of the most similar sessions and the weight of each, similarity times reach into the present."""
-        present = query.present[:LATEST]
+        present = query.recent[:LATEST]
         weights = ((len(present) - np.arange(len(present))) / max(len(present), 1)) ** 2
         # Newest product last, so that its weight is the one that stays as the reach of a session.
         occurrences = [self._recent(int(item)) for item in present[::-1]]

@@ -45,7 +45,7 @@ class Transitions(Stepwise):
 
     def scores(self, query: Query) -> Floats:
         scores = np.zeros(self.products)
-        for place, item in enumerate(query.present[:VOTES].tolist(), start=1):
+        for place, item in enumerate(query.recent[:VOTES].tolist(), start=1):
             if followers := self._followers.get(item):
                 items, weights = np.array(list(followers)), np.array(list(followers.values()))
                 nearest = np.argsort(-weights, kind="stable")[:NEIGHBOURS]
