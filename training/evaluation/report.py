@@ -24,26 +24,31 @@ def as_json(comparisons: Sequence[Comparison], about: dict[str, Any]) -> dict[st
 
 
 def show(comparisons: Sequence[Comparison], console: Console) -> None:
-    """A table per task and variant: the best models first, each beside the best baseline."""
+    """Tables per task and variant: the best models first; under each mean, the difference to the best baseline."""
     for comparison in comparisons:
-        measures = MEASURES[comparison.task]
-        title = f"{comparison.task.value}, {comparison.variant.value}: {comparison.queries:,} queries"
-        table = Table(title=f"{title} of {comparison.customers:,} customers", title_justify="left")
-        table.add_column("model")
-        for measure in measures:
-            table.add_column(f"{measure} [95%]", justify="right")
-            table.add_column("to best baseline", justify="right")
-        for heading in ("coverage", "diversity", "novelty", "popularity bias"):
-            table.add_column(heading, justify="right")
-        results = comparison.results[ALL]
-        for name in sorted(results[measures[0]], key=lambda name: -(results[measures[0]][name].estimate.mean or 0.0)):
-            cells = [cell for measure in measures for cell in _cells(results[measure][name])]
-            table.add_row(name, *cells, *_character(comparison, name))
-        console.print(table)
+        title = f"{comparison.task.value}, {comparison.variant.value}"
+        console.print(
+            _means(comparison, f"{title}: {comparison.queries:,} queries of {comparison.customers:,} customers")
+        )
+        if comparison.characters:
+            console.print(_characters(comparison, f"{title}: what the lists are like"))
 
 
-def _cells(result: Result) -> tuple[str, str]:
-    return _interval(result.estimate, ".3f"), _interval(result.difference, "+.3f") if result.difference else "(best)"
+def _means(comparison: Comparison, title: str) -> Table:
+    measures = MEASURES[comparison.task]
+    results = comparison.results[ALL]
+    table = Table(title=title, title_justify="left")
+    table.add_column("model")
+    for measure in measures:
+        table.add_column(measure, justify="right")
+    for name in sorted(results[measures[0]], key=lambda name: -(results[measures[0]][name].estimate.mean or 0.0)):
+        table.add_row(name, *(_cell(results[measure][name]) for measure in measures))
+    return table
+
+
+def _cell(result: Result) -> str:
+    below = _interval(result.difference, "+.3f") if result.difference else "best baseline"
+    return f"{_interval(result.estimate, '.3f')}\n{below}"
 
 
 def _interval(estimate: Estimate, form: str) -> str:
@@ -52,9 +57,13 @@ def _interval(estimate: Estimate, form: str) -> str:
     return f"{estimate.mean:{form}} \\[{estimate.low:{form}}, {estimate.high:{form}}]"
 
 
-def _character(comparison: Comparison, name: str) -> tuple[str, ...]:
-    character = comparison.characters.get(name)
-    if character is None:
-        return ("-",) * 4
-    diversity = "-" if character.diversity is None else f"{character.diversity:.2f}"
-    return f"{character.coverage:.2f}", diversity, f"{character.novelty:.1f}", f"{character.popularity_bias:+.2f}"
+def _characters(comparison: Comparison, title: str) -> Table:
+    table = Table(title=title, title_justify="left")
+    table.add_column("model")
+    for heading in ("coverage", "concentration", "diversity", "novelty", "popularity bias"):
+        table.add_column(heading, justify="right")
+    for name, one in comparison.characters.items():
+        diversity = "-" if one.diversity is None else f"{one.diversity:.2f}"
+        numbers = (f"{one.coverage:.2f}", f"{one.concentration:.2f}", diversity, f"{one.novelty:.1f}")
+        table.add_row(name, *numbers, f"{one.popularity_bias:+.2f}")
+    return table
