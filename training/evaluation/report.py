@@ -42,12 +42,14 @@ def _means(comparison: Comparison, title: str) -> Table:
     for measure in measures:
         table.add_column(measure, justify="right")
     for name in sorted(results[measures[0]], key=lambda name: -(results[measures[0]][name].estimate.mean or 0.0)):
-        table.add_row(name, *(_cell(results[measure][name]) for measure in measures))
+        table.add_row(
+            name, *(_cell(results[measure][name], comparison.best.get(measure) == name) for measure in measures)
+        )
     return table
 
 
-def _cell(result: Result) -> str:
-    below = _interval(result.difference, "+.3f") if result.difference else "best baseline"
+def _cell(result: Result, best: bool) -> str:
+    below = _interval(result.difference, "+.3f") if result.difference else "best baseline" if best else "-"
     return f"{_interval(result.estimate, '.3f')}\n{below}"
 
 
