@@ -130,7 +130,11 @@ def _compare(
                 total = len(queries) * len(chosen)
                 line = progress.add_task("", total=total, what=f"{task.value}, {variant.value}")
                 watch = partial(_advance, progress, line)
-                comparisons.append(compare(log, queries, variant, chosen, setting, check_leaks, watch))
+                comparison = compare(log, queries, variant, chosen, setting, check_leaks, watch)
+                comparisons.append(comparison)
+                # In a log, where no bar moves, it is seen what is done.
+                took = ", ".join(f"{name} {seconds:.1f}" for name, seconds in comparison.seconds.items())
+                progress.console.print(f"{task.value}, {variant.value}, seconds: {took}", highlight=False)
     return comparisons
 
 

@@ -9,7 +9,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
+from deltalake import DeltaTable, write_deltalake
 from own_stack import OwnStack
 
 from feature_repo.settings import PROJECT_ROOT
@@ -103,3 +105,16 @@ def test_what_cannot_be_done_is_said(
     assert done.returncode == 1
     assert message in done.stdout
     assert "Traceback" not in done.stdout
+
+
+def test_features_that_know_the_future_end_the_run(stack: OwnStack, history: Path, report: dict[str, Any]) -> None:
+    (home,) = (stack.home / "evaluation").iterdir()
+    uri = str(home / "warehouse" / "customer_activity")
+    stored = DeltaTable(uri).to_pyarrow_table()
+    leaky = stored.to_pandas().drop_duplicates("customer_id")
+    leaky = leaky.assign(event_timestamp=CUT - timedelta(seconds=1), last_event_at=END.timestamp())
+    write_deltalake(uri, pa.Table.from_pandas(leaky, schema=stored.schema, preserve_index=False), mode="append")
+    arguments = ["--models", "shelfwise", "--tasks", "purchase", "--variants", "streaming"]
+    done = run(stack, "training", "evaluate", "--data", str(history), "--train-until", CUT.isoformat(), *arguments)
+    assert done.returncode == 1
+    assert "know of events after their query" in done.stdout
