@@ -41,7 +41,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> OwnStack:
 @pytest.fixture(scope="module")
 def history(stack: OwnStack) -> Path:
     folder = stack.home / "shop"
-    sizes = ["--events", "15000", "--days", "10", "--products", "80", "--customers", "300"]
+    sizes = ["--events", "15000", "--days", "10", "--products", "100", "--customers", "300"]
     done = run(stack, "ingestion", "simulate", "history", *sizes, "--end", END.isoformat(), "--out", str(folder))
     assert done.returncode == 0, done.stdout
     return folder / "history"
