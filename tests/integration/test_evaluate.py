@@ -112,8 +112,8 @@ def test_features_that_know_the_future_end_the_run(stack: OwnStack, history: Pat
     (home,) = (stack.home / "evaluation").iterdir()
     uri = str(home / "warehouse" / "customer_activity")
     stored = DeltaTable(uri).to_pyarrow_table()
-    leaky = stored.to_pandas().drop_duplicates("customer_id")
-    leaky = leaky.assign(event_timestamp=CUT - timedelta(seconds=1), last_event_at=END.timestamp())
+    later = stored.to_pandas().query("event_timestamp >= @CUT")
+    leaky = later.assign(created=datetime.now(UTC), last_event_at=END.timestamp())
     write_deltalake(uri, pa.Table.from_pandas(leaky, schema=stored.schema, preserve_index=False), mode="append")
     arguments = ["--models", "shelfwise", "--tasks", "purchase", "--variants", "streaming"]
     done = run(stack, "training", "evaluate", "--data", str(history), "--train-until", CUT.isoformat(), *arguments)
