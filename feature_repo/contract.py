@@ -159,6 +159,7 @@ CLICKED = "Product Clicked"
 VIEWED = "Product Viewed"
 ADDED = "Product Added"
 REMOVED = "Product Removed"
+CHECKOUT = "Checkout Started"
 ORDERED = "Order Completed"
 WISHLISTED = "Product Added to Wishlist"
 REVIEWED = "Product Reviewed"
@@ -171,7 +172,7 @@ EVENTS: dict[str, EventRule] = {
     ADDED: EventRule("a product was put into the cart", needs_product=True),
     REMOVED: EventRule("a product was taken out of the cart", needs_product=True),
     "Cart Viewed": EventRule("the cart was opened"),
-    "Checkout Started": EventRule("the customer went to the checkout"),
+    CHECKOUT: EventRule("the customer went to the checkout"),
     ORDERED: EventRule("an order was placed", needs_product=True, requires=("order_id",)),
     WISHLISTED: EventRule("a product was put on the wish list", needs_product=True),
     REVIEWED: EventRule("a product was reviewed", needs_product=True),

@@ -1,4 +1,7 @@
-"""``python -m ingestion backfill PATH``: bulk history into the offline store, and its features into both."""
+"""``python -m ingestion backfill PATH``: bulk history into the offline store, and its features into both.
+
+With ``--offline-only`` neither Redis nor Kafka is needed: for an installation that is only read, as evaluation does.
+"""
 
 from __future__ import annotations
 
@@ -49,6 +52,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="without PATH: compute all features anew from the stored events, as after a change of their definitions",
     )
+    parser.add_argument(
+        "--offline-only",
+        action="store_true",
+        help="write the offline store only: nothing to Redis, and refused events to the quarantine table but not the topic",
+    )
     parser.epilog = (
         "Events that are stored already are recognised by their ids, so that a backfill can be repeated. A running stream "
         "pauses while events are loaded and while the new features take the place of the old ones (Kafka keeps what "
@@ -59,12 +67,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     if (args.path is None) != args.recompute:
         raise InputError("give a PATH to load, or --recompute to compute features anew from the stored events")
+    from feature_repo.tables import create_missing_tables
     from ingestion.event_files import discover
     from ingestion.locks import stream_paused
     from ingestion.online import open_online_store
 
     files = discover(args.path) if args.path else None
-    online = open_online_store()
+    if args.offline_only:
+        create_missing_tables()
+    online = None if args.offline_only else open_online_store()
     if files:
         from ingestion.session import open_spark
 
@@ -83,8 +94,8 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _recompute(online: OnlineStore) -> None:
-    """Compute all features over all stored events, and let them take the place of the present ones.
+def _recompute(online: OnlineStore | None) -> None:
+    """Compute all features over all stored events, and let them take the place of the present ones, also online if given.
 
     The stream goes on meanwhile, and pauses for the exchange only; then it takes in again what came since.
     """
@@ -102,9 +113,10 @@ def _recompute(online: OnlineStore) -> None:
         with stream_paused():
             rows = history.install(computed)
             print(", ".join(f"{count:,} {entity.value} rows" for entity, count in rows.items()))
-            for entity in Entity:
-                with _step(f"writing the latest {entity.value} features online"):
-                    online.fill_latest(entity)
+            if online:
+                for entity in Entity:
+                    with _step(f"writing the latest {entity.value} features online"):
+                        online.fill_latest(entity)
 
 
 @dataclass(frozen=True)
@@ -141,10 +153,11 @@ def load(spark: SparkSession, files: EventFiles, args: argparse.Namespace) -> Ou
             rows = pq.read_table(part)
             events = event_rows(rows.filter(rows["good"]))
             refused = refused_rows(rows.filter(pc.invert(rows["good"])))
-            catalog_store.learn(events)
+            catalog_store.learn(events, args.offline_only)
             write_deltalake(EVENTS.uri, enriched(events), mode="append")
             if refused.num_rows:
-                publish(refused)
+                if not args.offline_only:
+                    publish(refused)
                 write_deltalake(QUARANTINE.uri, refused, mode="append")
             processed, quarantined = processed + events.num_rows, quarantined + refused.num_rows
         row = ledger_row(f"{_FILES}{args.path}", str(uuid.uuid4()), accepted, processed, quarantined)

@@ -33,7 +33,7 @@ def _newest(stored: pa.Table) -> pa.Table:
         return connection.sql(f"SELECT * FROM stored QUALIFY {newest}").to_arrow_table().cast(CATALOG.schema)
 
 
-def upsert(incoming: pa.Table, remember: CommitProperties | None = None) -> int:
+def upsert(incoming: pa.Table, remember: CommitProperties | None = None, offline_only: bool = False) -> int:
     """Write the rows of ``incoming`` that are news, offline and online.
 
     Args:
@@ -42,6 +42,7 @@ def upsert(incoming: pa.Table, remember: CommitProperties | None = None) -> int:
             ``event_timestamp`` counts from now on. The first row of a product that was not known counts from when the
             product was first seen: nothing older is known, and training needs to know something of the past.
         remember: what the offline store's commit has to carry; it is made even if no row is news.
+        offline_only: leave the online store alone, which need not be there then.
 
     Returns:
         How many rows were written. A row that says the same as the one before it in time is not news.
@@ -59,8 +60,13 @@ def upsert(incoming: pa.Table, remember: CommitProperties | None = None) -> int:
     rows = rows.append_column("created", pa.repeat(pa.scalar(datetime.now(UTC)), rows.num_rows))
     rows = rows.select(CATALOG.schema.names).cast(CATALOG.schema)
     if rows.num_rows:
+        stored = stored.cast(CATALOG.schema)
         # Online first: if this is cut off, the rows are still news the next time.
-        _write_online(stored.cast(CATALOG.schema), rows)
+        if not offline_only:
+            _write_online(stored, rows)
+        known, given = (set(part["product_id"].to_pylist()) for part in (stored, rows))
+        if given - known:
+            write_deltalake(CATALOG_INDEX.uri, _index_row(sorted(known | given)), mode="append")
     if rows.num_rows or remember:
         write_deltalake(table, rows, mode="append", commit_properties=remember)
     return rows.num_rows
@@ -68,14 +74,12 @@ def upsert(incoming: pa.Table, remember: CommitProperties | None = None) -> int:
 
 def _write_online(stored: pa.Table, rows: pa.Table) -> None:
     online = open_online_store()
-    known, given = set(stored["product_id"].to_pylist()), set(rows["product_id"].to_pylist())
     everything = _newest(pa.concat_tables([stored, rows]))
-    changed = everything.filter(pc.is_in(everything["product_id"], value_set=pa.array(sorted(given))))
+    changed = everything.filter(pc.is_in(everything["product_id"], value_set=rows["product_id"].combine_chunks()))
     if not online.push(CATALOG, changed):
         online.fill(CATALOG, everything, "products")
-    if given - known:
-        index = _push_index(online, sorted(known | given))
-        write_deltalake(CATALOG_INDEX.uri, index, mode="append")
+    if not pc.all(pc.is_in(rows["product_id"], value_set=stored["product_id"].combine_chunks())).as_py():
+        _push_index(online, sorted(everything["product_id"].to_pylist()))
 
 
 def _news() -> str:
@@ -113,13 +117,15 @@ def _news() -> str:
     """
 
 
-def _push_index(online: OnlineStore, products: list[str]) -> pa.Table:
-    """Put the ids of all products online, so that a service knows what to ask for; returns the row."""
+def _push_index(online: OnlineStore, products: list[str]) -> None:
+    """Put the ids of all products online, so that a service knows what to ask for."""
+    online.fill(CATALOG_INDEX, _index_row(products), "index")
+
+
+def _index_row(products: list[str]) -> pa.Table:
     now = datetime.now(UTC)
     row = {"shop": SHOP, "event_timestamp": now, "created": now, "product_ids": products}
-    index = pa.Table.from_pylist([row], schema=CATALOG_INDEX.schema)
-    online.fill(CATALOG_INDEX, index, "index")
-    return index
+    return pa.Table.from_pylist([row], schema=CATALOG_INDEX.schema)
 
 
 def fill_online(online: OnlineStore) -> int:
@@ -129,8 +135,11 @@ def fill_online(online: OnlineStore) -> int:
     return online.fill(CATALOG, rows, "products")
 
 
-def learn(events: pa.Table) -> int:
+def learn(events: pa.Table, offline_only: bool = False) -> int:
     """Add the products that ``events``, rows of the events table, mention and the catalogue does not know.
+
+    Args:
+        offline_only: as for :func:`upsert`.
 
     Returns:
         How many were added.
@@ -150,7 +159,7 @@ def learn(events: pa.Table) -> int:
             GROUP BY p.product_id
             """
         ).to_arrow_table()
-    return upsert(incoming) if incoming.num_rows else 0
+    return upsert(incoming, offline_only=offline_only) if incoming.num_rows else 0
 
 
 _LEARNT = ("name", "category", "brand", "price")

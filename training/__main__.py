@@ -12,7 +12,10 @@ import sys
 
 from feature_repo.errors import ShelfwiseError
 
-COMMANDS = {"run": "train a recommender, evaluate it and put it into BentoML's model store"}
+COMMANDS = {
+    "run": "train a recommender, evaluate it and put it into BentoML's model store",
+    "evaluate": "judge recommenders and baselines by what happened after a moment",
+}
 
 
 def build_parser(names: list[str]) -> argparse.ArgumentParser:

@@ -26,11 +26,13 @@ from training.space import PlacedSpace
 HOME_SHARES: Mapping[Source, float] = {
     Source.BOUGHT: 0.05,
     Source.RECENT: 0.15,
-    Source.TOGETHER: 0.35,
+    Source.FOLLOWING: 0.25,
+    Source.TOGETHER: 0.25,
     Source.BOUGHT_TOGETHER: 0.05,
-    Source.TASTE: 0.25,
+    Source.TASTE: 0.2,
     Source.NEW: 0.05,
     Source.TRENDING: 0.05,
+    Source.SHOWN: 0.2,
     Source.SEGMENT: 0.05,
 }
 # What popular products that fill a list up weigh beside those that a source proposed.

@@ -64,7 +64,8 @@ class Interactions:
 class EventLog:
     """The archive's ``track`` events within a window, queried by DuckDB. Use as a context manager.
 
-    ``connection`` has a view ``track`` with columns ``message_id, customer_id, event, timestamp, device, products``.
+    ``connection`` has a view ``track`` with columns ``message_id, customer_id, session_id, event, timestamp, device,
+    products``.
 
     Raises:
         InputError: the archive is missing or has no event within the window.
@@ -80,7 +81,7 @@ class EventLog:
         # A view cannot take parameters; the two moments are rendered by Python's own ISO format.
         self.connection.execute(
             f"""CREATE VIEW track AS
-                SELECT message_id, customer_id, event, timestamp, device, products
+                SELECT message_id, customer_id, session_id, event, timestamp, device, products
                 FROM delta_scan('{tables.EVENTS.uri}')
                 WHERE type = 'track' AND timestamp >= TIMESTAMPTZ '{window.since.isoformat()}'
                   AND timestamp < TIMESTAMPTZ '{window.until.isoformat()}'"""
@@ -135,9 +136,19 @@ class EventLog:
 
 
 def encode(words: NDArray[np.object_], vocabulary: tuple[str, ...], codes: list[int] | None = None) -> Codes:
-    """The place of each word in the vocabulary, or the code at that place; :data:`UNKNOWN` for others."""
+    """The place of each word in the vocabulary, or the code at that place.
+
+    Others are :data:`UNKNOWN`, and so is what is missing: None, NaN, or masked as DuckDB does it.
+    """
     numbers = dict(zip(vocabulary, codes or range(len(vocabulary)), strict=True))
-    return np.array([numbers.get(word, UNKNOWN) for word in words], dtype=np.int32)
+    return np.array([numbers.get(word, UNKNOWN) for word in unmasked(words)], dtype=np.int32)
+
+
+def unmasked(words: NDArray[np.object_]) -> NDArray[np.object_]:
+    """Words as DuckDB gives them, with None for what it masks; under the mask may lie anything."""
+    plain = np.array(np.ma.getdata(words), dtype=object)
+    plain[np.ma.getmaskarray(words)] = None
+    return plain
 
 
 def _nothing_to_learn_from(what: str) -> str:

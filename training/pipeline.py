@@ -31,7 +31,7 @@ from feature_repo.shelf import Vocabularies
 from training.als import fit_factors
 from training.copurchases import fit_copurchases
 from training.covisits import Covisits
-from training.evaluation import Popularity
+from training.evaluation.popularity import Popularity
 from training.events import EventLog, Interactions, Window
 from training.examples import Examples, Shelves
 from training.history import History

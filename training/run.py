@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 import json
 from dataclasses import asdict
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from feature_repo.errors import InputError
+from training.arguments import moment, require_folder_of
 
 if TYPE_CHECKING:
     from training.model import ModelCard
@@ -32,8 +32,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the command."""
     parser.epilog = _EPILOG
     when = "ISO 8601, UTC unless it says otherwise"
-    parser.add_argument("--from", dest="since", type=_moment, metavar="TIME", help=f"learn from events since ({when})")
-    parser.add_argument("--until", type=_moment, metavar="TIME", help="learn from events before")
+    parser.add_argument("--from", dest="since", type=moment, metavar="TIME", help=f"learn from events since ({when})")
+    parser.add_argument("--until", type=moment, metavar="TIME", help="learn from events before")
     parser.add_argument("--report", type=Path, metavar="FILE", help="also write metrics, counts and times as JSON")
 
 
@@ -43,8 +43,7 @@ def run(args: argparse.Namespace) -> int:
     from training.steps import Steps
 
     settings, steps = get_settings().training, Steps()
-    if args.report and not args.report.parent.is_dir():
-        raise InputError(f"--report: there is no folder {args.report.parent}")
+    require_folder_of(args.report)
     with steps("loading libraries"):
         from feature_repo.store import open_store
         from training.artefact import store_model
@@ -63,14 +62,6 @@ def run(args: argparse.Namespace) -> int:
         report = {"model": tag, **asdict(card), "seconds": steps.seconds}
         args.report.write_text(json.dumps(report, indent=2, allow_nan=False))
     return 0
-
-
-def _moment(text: str) -> datetime:
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not an ISO 8601 date or time") from None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _require_features(store: Any) -> None:

@@ -16,9 +16,9 @@ class Steps:
         seconds: time of each finished step, by name.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, quiet: bool = False) -> None:
         self.seconds: dict[str, float] = {}
-        self._console = Console(stderr=True, highlight=False)
+        self._console = Console(stderr=True, highlight=False, quiet=quiet)
 
     @contextmanager
     def __call__(self, name: str) -> Iterator[None]:

@@ -16,7 +16,8 @@ from threadpoolctl import threadpool_limits
 from feature_repo.reading import Floats
 from feature_repo.settings import TrainingSettings
 from feature_repo.shelf import UNKNOWN
-from training.evaluation import Estimate, Popularity, estimate, hit_and_reciprocal_rank, ndcg
+from training.evaluation.measures import Estimate, estimate, first_hit, hit_rate, hits, ndcg
+from training.evaluation.popularity import Popularity
 from training.events import Interactions
 from training.examples import Examples, Shelves
 from training.history import History
@@ -59,19 +60,21 @@ class Trial:
         """
         moments = sample_turns(self.interactions, since, np.inf, self.settings.test_turns, self.settings.seed)
         visitors = visitors_at(self.history, self.shelves, moments)
-        outcomes = np.zeros((len(moments), 4))
+        ranked, popular = (np.full((len(moments), DEPTH), UNKNOWN, dtype=np.int32) for _ in range(2))
         shelf_numbers = self.shelves.number(moments.times)
         with threadpool_limits(1):
             for number in np.unique(shelf_numbers):
                 shelf = self.shelves.shelves[number]
                 placed, allowed = recommender.on(shelf), on_sale(shelf)
-                popular = self.popularity.order(shelf.at)
-                popular = popular[allowed[popular]][:DEPTH]
+                best_sold = self.popularity.order(shelf.at)
+                best_sold = best_sold[allowed[best_sold]][:DEPTH]
                 for case in np.flatnonzero(shelf_numbers == number):
-                    visitor, wanted = visitors.take(slice(case, case + 1)), int(moments.items[case])
-                    ranked = placed.recommend(visitor, allowed, DEPTH, self.settings.candidates)
-                    outcomes[case, :2] = hit_and_reciprocal_rank(ranked.rows, wanted)
-                    outcomes[case, 2:] = hit_and_reciprocal_rank(popular, wanted)
+                    visitor = visitors.take(slice(case, case + 1))
+                    rows = placed.recommend(visitor, allowed, DEPTH, self.settings.candidates).rows
+                    ranked[case, : len(rows)] = rows
+                    popular[case, : len(best_sold)] = best_sold
+        found = [hits(lists, moments.items, np.arange(len(moments))) for lists in (ranked, popular)]
+        outcomes = np.column_stack([measure(one) for one in found for measure in (hit_rate, first_hit)])
         known = (visitors.items != UNKNOWN).any(axis=1)
         return {"all": self._summary(outcomes), "returning": self._summary(outcomes[known])}
 

@@ -92,7 +92,9 @@ class TestArchive:
         """What went to Kafka or Redis, neither of which is here."""
         seen: list[str] = []
         monkeypatch.setattr(archive_module, "publish", lambda refused: seen.extend(refused["payload"].to_pylist()))
-        monkeypatch.setattr(catalog_store, "upsert", lambda incoming: seen.extend(incoming["product_id"].to_pylist()))
+        monkeypatch.setattr(
+            catalog_store, "upsert", lambda incoming, offline_only: seen.extend(incoming["product_id"].to_pylist())
+        )
         return seen
 
     def archive(self, rows: pa.Table, counted: list[bool], place: Offsets) -> None:
@@ -131,7 +133,9 @@ class TestArchive:
 def test_learn_takes_the_latest_that_was_said_of_a_new_product(monkeypatch: pytest.MonkeyPatch) -> None:
     know(CUP)
     given: list[dict[str, Any]] = []
-    monkeypatch.setattr(catalog_store, "upsert", lambda incoming: given.extend(incoming.to_pylist()) or len(given))
+    monkeypatch.setattr(
+        catalog_store, "upsert", lambda incoming, offline_only: given.extend(incoming.to_pylist()) or len(given)
+    )
     catalog_store.learn(
         events([product("pan", name="Old", price=2.0), product("cup")], [product("pan", name="New")], None)
     )

@@ -84,7 +84,6 @@ def test_product_ids_survive_as_they_are(
         replace(
             original,
             factors=replace(original.factors, ids=ids),
-            covisits=replace(original.covisits, ids=ids),
             copurchases=replace(original.copurchases, ids=ids),
             repurchases=replace(original.repurchases, ids=ids),
         ),

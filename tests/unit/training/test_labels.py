@@ -1,4 +1,4 @@
-"""Measures and labels on hand-written cases."""
+"""Labels on hand-written cases."""
 
 from __future__ import annotations
 
@@ -8,63 +8,15 @@ import pytest
 from feature_repo.aggregates import Action
 from feature_repo.errors import InputError
 from feature_repo.settings import TrainingSettings
-from training.evaluation import Popularity, estimate, hit_and_reciprocal_rank, ndcg
 from training.events import Interactions
 from training.impressions import Impressions, choose_lists
 from training.ranker import fit_ranker
 from training.turns import sample_turns, turns
 
-DAY = 86_400.0
-
-
-def test_ndcg_by_hand() -> None:
-    owner = np.array([0, 0, 0, 1, 1, 2])
-    relevant = np.array([False, True, True, False, False, True])
-    scores = np.array([3.0, 2.0, 1.0, 1.0, 2.0, 0.0])
-    first = (1 / np.log2(3) + 1 / np.log2(4)) / (1 + 1 / np.log2(3))
-    np.testing.assert_allclose(ndcg(owner, relevant, scores, seed=1), [first, 1.0])
-
-
-def test_ndcg_looks_at_the_top_only() -> None:
-    relevant = np.arange(12) == 11
-    assert ndcg(np.zeros(12, dtype=int), relevant, -np.arange(12.0), seed=1).tolist() == [0.0]
-
-
-def test_equal_scores_gain_nothing_from_their_order() -> None:
-    lists = 2_000
-    owner, relevant = np.repeat(np.arange(lists), 4), np.tile([True, False, False, False], lists)
-    expected = np.mean(1 / np.log2(np.arange(4) + 2))
-    assert ndcg(owner, relevant, np.zeros(4 * lists), seed=1).mean() == pytest.approx(expected, abs=0.02)
-
-
-def test_hit_and_reciprocal_rank() -> None:
-    assert hit_and_reciprocal_rank(np.array([5, 3, 9], dtype=np.int32), 9) == (1.0, pytest.approx(1 / 3))
-    assert hit_and_reciprocal_rank(np.array([5, 3], dtype=np.int32), 9) == (0.0, 0.0)
-
-
-def test_an_estimate_brackets_its_mean() -> None:
-    values = np.random.default_rng(0).normal(2.0, 1.0, 400)
-    found = estimate(values, seed=3)
-    assert found == estimate(values, seed=3)
-    assert found.low < found.mean < found.high
-    assert found.high - found.low == pytest.approx(4 / np.sqrt(400), rel=0.2)
-    assert estimate(np.empty(0), seed=3).mean is None
-
 
 def _interactions(*rows: tuple[int, int, Action, float]) -> Interactions:
     customers, items, actions, times = (np.array(column) for column in zip(*rows, strict=True))
     return Interactions(customers, items, actions, times.astype(float), np.arange(9).astype(object))
-
-
-def test_popularity_is_of_the_last_seven_days_before_a_moment() -> None:
-    counts = Popularity(
-        _interactions((0, 1, Action.VIEWED, 0.0), (0, 1, Action.ADDED, 2 * DAY), (1, 0, Action.CLICKED, 6 * DAY)),
-        items=3,
-    )
-    assert counts.at(np.array([0, 1, 2]), 6.5 * DAY).tolist() == [1.0, 4.0, 0.0]
-    assert counts.at(np.array([0, 1]), np.array([6 * DAY, 8 * DAY])).tolist() == [0.0, 3.0]
-    assert counts.order(6.5 * DAY).tolist() == [1, 0, 2]
-    assert counts.order(12 * DAY).tolist() == [0, 1, 2]
 
 
 def test_turns_are_changes_of_product_by_the_same_customer() -> None:
