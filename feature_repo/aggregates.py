@@ -24,15 +24,16 @@ LONGEST_HALF_LIFE = timedelta(days=365)
 
 
 class Entity(StrEnum):
-    """Whom a feature describes; the value names its join key's prefix."""
+    """Whom a feature describes. What is shown to a customer changes more often than what he does, so it is kept apart."""
 
     CUSTOMER = "customer"
+    EXPOSURE = "exposure"
     ITEM = "item"
 
     @property
     def key(self) -> str:
         """The join key column in every store."""
-        return "customer_id" if self is Entity.CUSTOMER else "product_id"
+        return "product_id" if self is Entity.ITEM else "customer_id"
 
 
 class Action(IntEnum):
@@ -99,14 +100,51 @@ class DecayedSum:
 
 @dataclass(frozen=True)
 class LastK:
-    """A customer's last ``k`` interactions, newest first, as three parallel arrays.
+    """The last ``k`` products that a customer had to do with, newest first, as three parallel arrays.
 
-    The arrays are ``<name>_items``, ``<name>_actions`` (see :class:`Action`) and ``<name>_times`` (epoch milliseconds).
+    The arrays are ``<name>_items``, ``<name>_<detail>`` and ``<name>_times`` (epoch milliseconds).
+
+    Attributes:
+        name: of the sequence.
+        entity: what it is kept with, CUSTOMER or EXPOSURE.
+        k: how many are kept.
+        events: names of the ``track`` events whose products it holds.
+        detail: what is kept of each beside product and time: ``actions`` (see :class:`Action`) or ``positions`` (the
+            product's place in its list, from 1; 0 if unknown).
     """
 
     name: str
+    entity: Entity
     k: int
     events: tuple[str, ...]
+    detail: str
+
+    @property
+    def columns(self) -> tuple[str, str, str]:
+        """Names of the three arrays: items, detail, times."""
+        return f"{self.name}_items", f"{self.name}_{self.detail}", f"{self.name}_times"
+
+
+@dataclass(frozen=True)
+class Transitions:
+    """Which products customers turn to after one, kept with the item: its ``keep`` strongest successors.
+
+    The arrays are ``<name>_items`` and ``<name>_weights``, strongest first. ``<name>_from`` and ``<name>_to`` are the
+    sums over all pairs from and to the item. All are decayed sums as of ``<name>_at``.
+
+    Attributes:
+        name: of the sequence.
+        events: names of the ``track`` events that a pair consists of, both by one customer.
+        window: how far apart the two may be.
+        half_life: after this time a pair counts half.
+        keep: how many successors are kept of each item.
+    """
+
+    name: str
+    events: tuple[str, ...]
+    window: timedelta
+    half_life: timedelta
+    keep: int
 
 
 _HOURS_6 = timedelta(hours=6)
@@ -114,7 +152,10 @@ _DAY = timedelta(days=1)
 _WEEK = timedelta(days=7)
 _MONTH = timedelta(days=30)
 
-RECENT = LastK("recent", k=50, events=tuple(ACTION_OF_EVENT))
+RECENT = LastK("recent", Entity.CUSTOMER, k=50, events=tuple(ACTION_OF_EVENT), detail="actions")
+SHOWN = LastK("shown", Entity.EXPOSURE, k=48, events=(LIST_VIEWED,), detail="positions")
+NEXT = Transitions("next", (CLICKED, VIEWED, ADDED, ORDERED), window=timedelta(minutes=30), half_life=_MONTH, keep=50)
+_SEQUENCES = {sequence.entity: sequence for sequence in (RECENT, SHOWN)}
 
 DECAYED_SUMS: tuple[DecayedSum, ...] = (
     DecayedSum("clicks_1d", Entity.CUSTOMER, CLICKED, _DAY),
@@ -143,7 +184,18 @@ def decayed_sums(entity: Entity) -> tuple[DecayedSum, ...]:
     return tuple(aggregate for aggregate in DECAYED_SUMS if aggregate.entity is entity)
 
 
+def last_k(entity: Entity) -> LastK | None:
+    """The sequence that is kept with an entity, if there is one."""
+    return _SEQUENCES.get(entity)
+
+
+def contributing_events(entity: Entity) -> frozenset[str]:
+    """Names of the events that change any feature of an entity."""
+    sequence = last_k(entity)
+    return frozenset({a.event for a in decayed_sums(entity)} | set(sequence.events if sequence else ()))
+
+
 def definition_hash() -> str:
     """A fingerprint of everything declared here: stored features are good for one definition only."""
-    text = repr((DECAYED_SUMS, RECENT, sorted(ACTION_OF_EVENT.items())))
+    text = repr((DECAYED_SUMS, RECENT, SHOWN, NEXT, sorted(ACTION_OF_EVENT.items())))
     return hashlib.sha256(text.encode()).hexdigest()[:16]

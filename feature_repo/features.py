@@ -12,7 +12,7 @@ import pandas as pd
 from feast import Entity, FeatureService, FeatureView, Field, FileSource, PushSource, RequestSource, ValueType
 from feast.data_format import DeltaFormat
 from feast.on_demand_feature_view import on_demand_feature_view
-from feast.types import Array, Float64, Int32, Int64, String
+from feast.types import Array, Float32, Float64, Int32, Int64, String
 
 from feature_repo import aggregates, tables
 from feature_repo.tables import Table
@@ -58,13 +58,13 @@ def _activity_fields(entity: aggregates.Entity) -> list[Field]:
     ]
     for aggregate in aggregates.decayed_sums(entity):
         fields.append(Field(name=aggregate.name, dtype=Float64, description=aggregate.description))
-    if entity is aggregates.Entity.CUSTOMER:
-        recent = aggregates.RECENT
-        what = f"of the last {recent.k} interactions, newest first"
+    if sequence := aggregates.last_k(entity):
+        items, details, times = sequence.columns
+        what = f"in the sequence {sequence.name} of the last {sequence.k}, newest first"
         fields += [
-            Field(name=f"{recent.name}_items", dtype=Array(String), description=f"product ids {what}"),
-            Field(name=f"{recent.name}_actions", dtype=Array(Int32), description=f"action codes {what}"),
-            Field(name=f"{recent.name}_times", dtype=Array(Int64), description=f"epoch milliseconds {what}"),
+            Field(name=items, dtype=Array(String), description=f"product ids {what}"),
+            Field(name=details, dtype=Array(Int32), description=f"{sequence.detail} {what}"),
+            Field(name=times, dtype=Array(Int64), description=f"epoch milliseconds {what}"),
         ]
     return fields
 
@@ -77,6 +77,14 @@ customer_activity = FeatureView(
     source=_push_source(tables.CUSTOMER_ACTIVITY),
     description=tables.CUSTOMER_ACTIVITY.description,
 )
+customer_exposure = FeatureView(
+    name="customer_exposure",
+    entities=[customer],
+    ttl=KEEP,
+    schema=_activity_fields(aggregates.Entity.EXPOSURE),
+    source=_push_source(tables.CUSTOMER_EXPOSURE),
+    description=tables.CUSTOMER_EXPOSURE.description,
+)
 item_activity = FeatureView(
     name="item_activity",
     entities=[item],
@@ -84,6 +92,22 @@ item_activity = FeatureView(
     schema=_activity_fields(aggregates.Entity.ITEM),
     source=_push_source(tables.ITEM_ACTIVITY),
     description=tables.ITEM_ACTIVITY.description,
+)
+item_transitions = FeatureView(
+    name="item_transitions",
+    entities=[item],
+    ttl=KEEP,
+    schema=[
+        Field(name="next_at", dtype=Float64, description="as of when the weights hold, epoch seconds"),
+        Field(
+            name="next_items", dtype=Array(String), description="products that customers turn to next, strongest first"
+        ),
+        Field(name="next_weights", dtype=Array(Float32), description="decayed sum of each such turn, as of next_at"),
+        Field(name="next_from", dtype=Float64, description="decayed sum of all turns from the item, as of next_at"),
+        Field(name="next_to", dtype=Float64, description="decayed sum of all turns to the item, as of next_at"),
+    ],
+    source=_push_source(tables.ITEM_TRANSITIONS),
+    description=tables.ITEM_TRANSITIONS.description,
 )
 item_catalog = FeatureView(
     name="item_catalog",
@@ -142,18 +166,28 @@ def item_rates_at(inputs: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(item_rates(sums, columns, at))
 
 
+def _shown() -> FeatureView:
+    """Of what was shown only the sequence: the other columns are named as in customer_activity."""
+    return customer_exposure[list(aggregates.SHOWN.columns)]
+
+
 customer_features = FeatureService(
     name="customer_features",
-    features=[customer_activity],
+    features=[customer_activity, _shown()],
     description="what a service reads of a customer at each request",
 )
 item_features = FeatureService(
     name="item_features",
     features=[item_activity, item_catalog],
+    description="what is known of items by themselves",
+)
+shelf_features = FeatureService(
+    name="shelf_features",
+    features=[item_activity, item_catalog, item_transitions],
     description="what a service keeps of every item",
 )
 training_features = FeatureService(
     name="training_features",
-    features=[customer_activity, item_activity, item_catalog],
+    features=[customer_activity, _shown(), item_activity, item_catalog],
     description="what the ranker learns from, as of the moment of each impression",
 )

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from feast.protos.feast.types.Value_pb2 import Int32List, Int64List, StringList, Value
+from feast.protos.feast.types.Value_pb2 import FloatList, Int32List, Int64List, StringList, Value
 from google.protobuf.timestamp_pb2 import Timestamp
 
 _MISSING = Value().SerializeToString()
@@ -17,6 +17,7 @@ _MESSAGES: dict[pa.DataType, Callable[[Any], Value]] = {
     pa.string(): lambda value: Value(string_val=value),
     pa.int64(): lambda value: Value(int64_val=value),
     pa.list_(pa.string()): lambda value: Value(string_list_val=StringList(val=value)),
+    pa.list_(pa.float32()): lambda value: Value(float_list_val=FloatList(val=value)),
     pa.list_(pa.int32()): lambda value: Value(int32_list_val=Int32List(val=value)),
     pa.list_(pa.int64()): lambda value: Value(int64_list_val=Int64List(val=value)),
 }

@@ -7,6 +7,7 @@ Training computes them for many customers at many moments, serving for one custo
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,9 +19,14 @@ from feature_repo.visitors import CUSTOMER_SUMS, Visitors, log_prices
 
 # The position that every candidate is scored at: as if shown first.
 NEUTRAL_POSITION = 1.0
-_SEEN, _CARTED, _ORDERED = (
+_SEEN, _CARTED, _ORDERED, _REMOVED = (
     np.isin(np.arange(max(Action) + 1), kinds)
-    for kinds in ((Action.CLICKED, Action.VIEWED), (Action.ADDED, Action.WISHLISTED), (Action.ORDERED,))
+    for kinds in (
+        (Action.CLICKED, Action.VIEWED),
+        (Action.ADDED, Action.WISHLISTED),
+        (Action.ORDERED,),
+        (Action.REMOVED,),
+    )
 )
 
 
@@ -28,6 +34,9 @@ FEATURES: tuple[str, ...] = (
     "als_score",
     "similarity_to_last",
     "similarity_to_session",
+    "following_last",
+    "following_session",
+    "following_earlier",
     "viewed_together",
     "category_affinity",
     "department_affinity",
@@ -37,6 +46,16 @@ FEATURES: tuple[str, ...] = (
     "hours_since_seen",
     "hours_since_carted",
     "hours_since_ordered",
+    "hours_since_removed",
+    "times_in_session",
+    "times_before",
+    "steps_since",
+    "last_action",
+    "times_shown",
+    "hours_since_shown",
+    "lists_since_shown",
+    "position_shown",
+    "position_from_last",
     *(f"customer_{name}" for name in CUSTOMER_SUMS),
     "sequence_length",
     "session_length",
@@ -66,7 +85,9 @@ class Embeddings:
         visitors: visitor vectors, shape (visitors, factors); zero for one without known interactions.
         last: direction of each visitor's last known item, shape (visitors, factors).
         session: mean direction of the items of the present visit, shape (visitors, factors).
-        together: how strongly each visitor's latest items point to every item, shape (visitors, items).
+        following_last, following_session, following_earlier: the share of turns from the visitor's last item, from all
+            items of the present visit and from those of earlier ones that led to each item, shape (visitors, items).
+        together: how much each item is turned to together with all of them, likewise.
     """
 
     items: NDArray[np.float32]
@@ -74,6 +95,9 @@ class Embeddings:
     visitors: NDArray[np.float32]
     last: NDArray[np.float32]
     session: NDArray[np.float32]
+    following_last: NDArray[np.float32]
+    following_session: NDArray[np.float32]
+    following_earlier: NDArray[np.float32]
     together: NDArray[np.float32]
 
 
@@ -99,6 +123,7 @@ def features(
         **_closeness(codes, owner, embeddings),
         **_affinities(visitors, candidates, owner),
         **_own_history(visitors, codes, owner),
+        **_exposure(visitors, codes, owner),
         **_visitor_state(visitors, owner),
         **_item_state(candidates),
         "position": position,
@@ -121,6 +146,9 @@ def _closeness(codes: Codes, owner: NDArray[np.integer], embeddings: Embeddings)
         "als_score": product(vectors, embeddings.visitors),
         "similarity_to_last": product(directions, embeddings.last),
         "similarity_to_session": product(directions, embeddings.session),
+        "following_last": embeddings.following_last[owner, codes],
+        "following_session": embeddings.following_session[owner, codes],
+        "following_earlier": embeddings.following_earlier[owner, codes],
         "viewed_together": embeddings.together[owner, codes],
     }
 
@@ -149,17 +177,45 @@ def _affinities(visitors: Visitors, candidates: Items, owner: NDArray[np.integer
 def _own_history(visitors: Visitors, codes: Codes, owner: NDArray[np.integer]) -> dict[str, Floats]:
     same = visitors.items[owner] == codes[:, None]
     actions, hours = visitors.actions[owner], visitors.hours[owner]
+    newest, ever = same.argmax(axis=1), same.any(axis=1)
 
     def since(kind: NDArray[np.bool_]) -> Floats:
         done = same & kind[actions]
-        newest = np.where(done, hours, np.inf).min(axis=1)
-        return np.log1p(np.where(np.isfinite(newest), newest, np.nan))
+        least = np.where(done, hours, np.inf).min(axis=1)
+        return np.log1p(np.where(np.isfinite(least), least, np.nan))
 
     return {
         "own_interest": np.log1p((visitors.interest[owner] * same).sum(axis=1)),
         "hours_since_seen": since(_SEEN),
         "hours_since_carted": since(_CARTED),
         "hours_since_ordered": since(_ORDERED),
+        "hours_since_removed": since(_REMOVED),
+        "times_in_session": (same & visitors.in_session[owner]).sum(axis=1),
+        "times_before": (same & ~visitors.in_session[owner]).sum(axis=1),
+        "steps_since": np.where(ever, newest, np.nan),
+        "last_action": np.where(ever, np.take_along_axis(actions, newest[:, None], axis=1)[:, 0], np.nan),
+    }
+
+
+def _exposure(visitors: Visitors, codes: Codes, owner: NDArray[np.integer]) -> dict[str, Floats]:
+    """What the visitor was shown: where a product stood, also from the last one he turned to, says what he looks at."""
+    hours, positions = visitors.shown_hours, visitors.shown_positions.astype(float)
+    lists = np.cumsum(np.diff(hours, axis=1, prepend=hours[:, :1]) != 0, axis=1)
+    same = visitors.shown[owner] == codes[:, None]
+
+    def newest(chosen: NDArray[np.bool_], values: NDArray[Any]) -> Floats:
+        place, some = chosen.argmax(axis=1)[:, None], chosen.any(axis=1)
+        return np.where(some, np.take_along_axis(values, place, axis=1)[:, 0], np.nan)
+
+    last = (visitors.shown == visitors.items[:, :1]) & (visitors.shown != UNKNOWN)
+    list_of_last, place_of_last = newest(last, lists), newest(last, positions)
+    beside = same & (lists == list_of_last[:, None])[owner]
+    return {
+        "times_shown": same.sum(axis=1),
+        "hours_since_shown": np.log1p(newest(same, hours[owner])),
+        "lists_since_shown": newest(same, lists[owner]),
+        "position_shown": newest(same, positions[owner]),
+        "position_from_last": newest(beside, positions[owner]) - place_of_last[owner],
     }
 
 

@@ -6,14 +6,14 @@ over rows and never mutate their input. Missing values count as no activity.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from feature_repo.aggregates import RECENT, Entity, decayed_sums
+from feature_repo.aggregates import Entity, LastK, decayed_sums
 
 Floats = NDArray[np.float64]
 
@@ -70,32 +70,31 @@ def item_rates(sums: Mapping[str, Floats], columns: Mapping[str, Any], at: Float
 
 
 @dataclass(frozen=True)
-class Recent:
-    """A customer's last interactions, newest first.
+class Sequence:
+    """One customer's sequence, newest first.
 
     Attributes:
         items: product ids.
-        actions: codes of :class:`feature_repo.aggregates.Action`, shape (n,).
+        details: what is kept of each beside (:class:`feature_repo.aggregates.LastK`), shape (n,).
         times: epoch seconds, shape (n,).
     """
 
     items: tuple[str, ...]
-    actions: NDArray[np.int32]
+    details: NDArray[np.int32]
     times: Floats
 
     @classmethod
-    def from_columns(cls, row: Mapping[str, Any]) -> Recent:
-        """From one stored row; missing arrays give an empty sequence."""
+    def from_columns(cls, items: Any, details: Any, times: Any) -> Sequence:
+        """From the three stored arrays; missing ones give an empty sequence."""
+        if items is None:
+            return cls((), np.empty(0, np.int32), np.empty(0))
+        return cls(tuple(items), np.asarray(details, dtype=np.int32), np.asarray(times, dtype=float) / 1000)
 
-        def array(suffix: str) -> Any:
-            value = row.get(f"{RECENT.name}_{suffix}")
-            return [] if value is None else value
-
-        return cls(
-            tuple(array("items")),
-            np.asarray(array("actions"), dtype=np.int32),
-            np.asarray(array("times"), dtype=float) / 1000,
-        )
+    @classmethod
+    def of_rows(cls, declared: LastK, columns: Mapping[str, Any]) -> Iterator[Sequence]:
+        """Those of several customers, from stored columns."""
+        for row in zip(*(columns[name] for name in declared.columns), strict=True):
+            yield cls.from_columns(*row)
 
     def __len__(self) -> int:
         return len(self.items)

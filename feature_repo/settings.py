@@ -109,6 +109,8 @@ class StreamSettings(Section):
     )
     offline_seconds: float = Field(5.0, description="how often changed features are written to the offline store")
     archive_seconds: float = Field(30.0, description="how often events, quarantine and ledger are written")
+    transitions_seconds: float = Field(5.0, description="how often it is learnt which products customers turn to next")
+    transitions_horizon_days: float = Field(180.0, description="from how much of the past that is learnt at a start")
     max_events_per_batch: int = Field(
         50_000, description="most events that are read from Kafka at a time when catching up"
     )

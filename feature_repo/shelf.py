@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from feature_repo.aggregates import Entity, decayed_sums
 from feature_repo.reading import Floats, current_sums, item_rates
+from feature_repo.successors import Successors
 
 Codes = NDArray[np.int32]
 UNKNOWN = -1
@@ -140,6 +141,7 @@ class Shelf:
         popular: all rows, the most popular first.
         trending: rows that are asked for more now than usual, the most striking first; often none.
         arrivals: rows of products that are new in the shop.
+        successors: how strongly its products point to each other.
     """
 
     at: float
@@ -151,18 +153,30 @@ class Shelf:
     popular: Codes
     trending: Codes
     arrivals: Codes
+    successors: Successors
 
     @classmethod
     def from_columns(
         cls, ids: Sequence[str], columns: Mapping[str, Any], at: float, words: Vocabularies | None = None
     ) -> Shelf:
-        """From stored columns, among them ``name``, each parallel to ``ids``."""
+        """From stored columns, among them ``name`` and those of :mod:`feature_repo.successors`, each parallel to ``ids``."""
         words = words or Vocabularies()
         names = tuple(name if isinstance(name, str) else None for name in columns["name"])
         rows = {product_id: row for row, product_id in enumerate(ids)}
         items = Items.from_columns(columns, at, words)
         popular = np.argsort(-items.rates["popularity"], kind="stable").astype(np.int32)
-        return cls(at, tuple(ids), names, items, words, rows, popular, _trending(items), _arrivals(items))
+        return cls(
+            at,
+            tuple(ids),
+            names,
+            items,
+            words,
+            rows,
+            popular,
+            _trending(items),
+            _arrivals(items),
+            Successors.from_columns(columns, rows, at),
+        )
 
     def __len__(self) -> int:
         return len(self.ids)

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from feature_repo.aggregates import RECENT, Entity, decayed_sums, definition_hash
+from feature_repo.aggregates import NEXT, Entity, decayed_sums, definition_hash, last_k
 from feature_repo.settings import get_settings
 
 TIMESTAMP = pa.timestamp("us", tz="UTC")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Table:
     """A Delta table of the warehouse.
 
@@ -76,12 +76,9 @@ def _activity_schema(entity: Entity) -> pa.Schema:
         pa.field("event_count", pa.int64()),
         *(pa.field(aggregate.name, pa.float64()) for aggregate in decayed_sums(entity)),
     ]
-    if entity is Entity.CUSTOMER:
-        fields += [
-            pa.field(f"{RECENT.name}_items", pa.list_(pa.string())),
-            pa.field(f"{RECENT.name}_actions", pa.list_(pa.int32())),
-            pa.field(f"{RECENT.name}_times", pa.list_(pa.int64())),
-        ]
+    if sequence := last_k(entity):
+        types = (pa.list_(pa.string()), pa.list_(pa.int32()), pa.list_(pa.int64()))
+        fields += [pa.field(name, type_) for name, type_ in zip(sequence.columns, types, strict=True)]
     return pa.schema([*fields, ("place", pa.list_(pa.int64())), ("recomputed", pa.bool_())])
 
 
@@ -188,12 +185,38 @@ CUSTOMER_ACTIVITY = Table(
     view="customer_activity",
 )
 
+CUSTOMER_EXPOSURE = Table(
+    "customer_exposure",
+    _activity_schema(Entity.EXPOSURE),
+    "what each customer was shown last, as of each moment it changed",
+    properties=_ACTIVITY_PROPERTIES,
+    view="customer_exposure",
+)
+
 ITEM_ACTIVITY = Table(
     "item_activity",
     _activity_schema(Entity.ITEM),
     "what happened to each item, as of each moment it changed",
     properties=_ACTIVITY_PROPERTIES,
     view="item_activity",
+)
+
+ITEM_TRANSITIONS = Table(
+    "item_transitions",
+    pa.schema(
+        [
+            ("product_id", pa.string()),
+            ("event_timestamp", TIMESTAMP),
+            ("created", TIMESTAMP),
+            (f"{NEXT.name}_at", pa.float64()),
+            (f"{NEXT.name}_items", pa.list_(pa.string())),
+            (f"{NEXT.name}_weights", pa.list_(pa.float32())),
+            (f"{NEXT.name}_from", pa.float64()),
+            (f"{NEXT.name}_to", pa.float64()),
+        ]
+    ),
+    "which products customers turn to after each item, a row per item and hour in which that changed",
+    view="item_transitions",
 )
 
 CATALOG = Table(
@@ -232,14 +255,19 @@ CATALOG_INDEX = Table(
     view="catalog_index",
 )
 
-ACTIVITY: dict[Entity, Table] = {Entity.CUSTOMER: CUSTOMER_ACTIVITY, Entity.ITEM: ITEM_ACTIVITY}
+ACTIVITY: dict[Entity, Table] = {
+    Entity.CUSTOMER: CUSTOMER_ACTIVITY,
+    Entity.EXPOSURE: CUSTOMER_EXPOSURE,
+    Entity.ITEM: ITEM_ACTIVITY,
+}
+# Whose rows follow from the events.
+COMPUTED = (*ACTIVITY.values(), ITEM_TRANSITIONS)
 ALL_TABLES = (
     EVENTS,
     QUARANTINE,
     QUARANTINE_REPLAYS,
     LEDGER,
-    CUSTOMER_ACTIVITY,
-    ITEM_ACTIVITY,
+    *COMPUTED,
     CATALOG,
     CATALOG_INDEX,
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from feature_repo.aggregates import RECENT, Action, Entity, decayed_sums
-from feature_repo.reading import Floats, Recent, current_sums
+from feature_repo.aggregates import RECENT, SHOWN, Action, Entity, LastK, decayed_sums
+from feature_repo.reading import Floats, Sequence, current_sums
 from feature_repo.shelf import UNKNOWN, Codes, Shelf
 
 # How much an interaction says of a customer's interest, and for how long.
@@ -41,7 +41,9 @@ class Visitors:
     Per row, shape (rows,): ``at`` in epoch seconds, decayed ``sums`` as of ``at`` and ``device`` (index in
     :data:`DEVICES`, NaN if unknown). Per row and interaction, shape (rows, k), padded at the end:
     ``items``, ``categories``, ``departments``, ``brands`` (codes, :data:`UNKNOWN` for padding and for what the
-    catalogue does not know), ``actions`` (0 for padding), ``hours`` ago and ``log_prices`` (NaN likewise).
+    catalogue does not know), ``actions`` (0 for padding), ``hours`` ago and ``log_prices`` (NaN likewise). What they were
+    shown, newest first, shape (rows, shown): ``shown`` (codes likewise), ``shown_positions`` in their lists (0 unknown)
+    and ``shown_hours`` ago; products of one list have the same time.
     """
 
     at: Floats
@@ -54,6 +56,9 @@ class Visitors:
     departments: Codes
     brands: Codes
     log_prices: Floats
+    shown: Codes
+    shown_positions: NDArray[np.int32]
+    shown_hours: Floats
 
     @classmethod
     def from_columns(
@@ -62,7 +67,7 @@ class Visitors:
         at: Floats,
         shelf: Shelf,
         device: Floats | None = None,
-        context: Sequence[str] = (),
+        context: Iterable[str] = (),
     ) -> Visitors:
         """From stored customer columns, each of length (rows,).
 
@@ -74,7 +79,10 @@ class Visitors:
             context: products that each visitor is looking at now, put before his sequence as if just viewed.
         """
         numeric = {name: np.array(columns[name], dtype=float) for name in ("last_event_at", *CUSTOMER_SUMS)}
-        items, actions, hours = _sequences(columns, at, shelf, context)
+        items, actions, hours = _read(RECENT, columns, at, shelf)
+        if len(now := shelf.encode(list(context))):
+            items, actions, hours = _put_before(now, items, actions, hours)
+        shown, shown_positions, shown_hours = _read(SHOWN, columns, at, shelf)
         known = items != UNKNOWN
         attributes = shelf.items
         lookup = np.where(known, items, 0)
@@ -93,6 +101,9 @@ class Visitors:
             departments=of_items(attributes.department, UNKNOWN),
             brands=of_items(attributes.brand, UNKNOWN),
             log_prices=of_items(log_prices(attributes.price), np.nan),
+            shown=shown,
+            shown_positions=shown_positions,
+            shown_hours=shown_hours,
         )
 
     def __len__(self) -> int:
@@ -115,37 +126,40 @@ class Visitors:
         return self._map(lambda part: part[0][rows], [self])
 
     @classmethod
-    def concatenate(cls, parts: Sequence[Visitors]) -> Visitors:
+    def concatenate(cls, parts: list[Visitors]) -> Visitors:
         """The rows of all parts, one after the other."""
         return cls._map(np.concatenate, parts)
 
     @classmethod
-    def _map(cls, combine: Callable[[list[NDArray[Any]]], NDArray[Any]], parts: Sequence[Visitors]) -> Visitors:
+    def _map(cls, combine: Callable[[list[NDArray[Any]]], NDArray[Any]], parts: list[Visitors]) -> Visitors:
         sums = {name: combine([part.sums[name] for part in parts]) for name in CUSTOMER_SUMS}
         names = [name for name in cls.__dataclass_fields__ if name != "sums"]
         return cls(sums=sums, **{name: combine([getattr(part, name) for part in parts]) for name in names})
 
 
-def _sequences(
-    columns: Mapping[str, Any], at: Floats, shelf: Shelf, context: Sequence[str]
-) -> tuple[Codes, Codes, Floats]:
-    parts = [columns[f"{RECENT.name}_{suffix}"] for suffix in ("items", "actions", "times")]
-    now = shelf.encode(context)
-    shape = (len(at), len(now) + RECENT.k)
+def _read(
+    declared: LastK, columns: Mapping[str, Any], at: Floats, shelf: Shelf
+) -> tuple[Codes, NDArray[np.int32], Floats]:
+    """Codes, details and hours ago of the customers' sequences, shape (rows, k), padded at the end."""
+    shape = (len(at), declared.k)
     items = np.full(shape, UNKNOWN, dtype=np.int32)
-    actions = np.zeros(shape, dtype=np.int32)
+    details = np.zeros(shape, dtype=np.int32)
     hours = np.full(shape, np.nan)
-    items[:, : len(now)], actions[:, : len(now)], hours[:, : len(now)] = now, Action.VIEWED, 0.0
-    for row, values in enumerate(zip(*parts, strict=True)):
-        recent = Recent.from_columns(dict(zip(_RECENT_COLUMNS, values, strict=True)))
-        place = slice(len(now), len(now) + len(recent))
-        items[row, place] = shelf.encode(recent.items)
-        actions[row, place] = recent.actions
-        hours[row, place] = np.maximum(at[row] - recent.times, 0.0) / 3600
-    return items, actions, hours
+    for row, sequence in enumerate(Sequence.of_rows(declared, columns)):
+        length = len(sequence)
+        items[row, :length] = shelf.encode(sequence.items)
+        details[row, :length] = sequence.details
+        hours[row, :length] = np.maximum(at[row] - sequence.times, 0.0) / 3600
+    return items, details, hours
 
 
-_RECENT_COLUMNS = tuple(f"{RECENT.name}_{suffix}" for suffix in ("items", "actions", "times"))
+def _put_before(now: Codes, items: Codes, actions: NDArray[np.int32], hours: Floats) -> tuple[Codes, Any, Floats]:
+    """The sequences after products that are looked at now."""
+
+    def with_front(front: Any, rest: NDArray[Any]) -> NDArray[Any]:
+        return np.concatenate([np.broadcast_to(front, (len(rest), len(now))), rest], axis=1).astype(rest.dtype)
+
+    return with_front(now, items), with_front(int(Action.VIEWED), actions), with_front(0.0, hours)
 
 
 def log_prices(prices: Floats) -> Floats:

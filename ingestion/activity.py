@@ -13,12 +13,12 @@ from datetime import UTC, datetime
 import numpy as np
 import pyarrow as pa
 
-from feature_repo.aggregates import RECENT, Entity, decayed_sums
+from feature_repo.aggregates import Entity, decayed_sums, last_k
 from feature_repo.tables import ACTIVITY, TIMESTAMP
 from ingestion.contributions import Contributions, Integers
 from ingestion.moments import epoch_ms
 from ingestion.offsets import Offsets
-from ingestion.recent_interactions import RecentInteractions
+from ingestion.sequences import Sequences
 
 _NEVER = np.iinfo(np.int64).min // 2
 
@@ -35,7 +35,8 @@ class Activity:
         self._as_of = np.zeros(0, np.int64)
         self._count = np.zeros(0, np.int64)
         self._sums = np.zeros((0, len(self._half_lives)))
-        self._recent = RecentInteractions() if entity is Entity.CUSTOMER else None
+        self._declared = last_k(entity)
+        self._sequences = Sequences(self._declared) if self._declared else None
 
     def __len__(self) -> int:
         return len(self._keys)
@@ -57,12 +58,11 @@ class Activity:
         self._last[numbers[self._count[numbers] == 0]] = _NEVER
         for position, aggregate in enumerate(decayed_sums(self.entity)):
             self._sums[numbers, position] = rows[aggregate.name].to_numpy()
-        if self._recent is not None and rows.num_rows:
-            items, actions, times = (
-                rows[f"{RECENT.name}_{part}"].combine_chunks() for part in ("items", "actions", "times")
-            )
+        if self._sequences and self._declared and rows.num_rows:
+            items, details, times = (rows[name].combine_chunks() for name in self._declared.columns)
             of = items.value_parent_indices().to_numpy().astype(np.int64)
-            self._recent.extend(numbers, of, times.flatten().to_numpy(), items.flatten(), actions.flatten().to_numpy())
+            times, details = times.flatten().to_numpy(), details.flatten().to_numpy()
+            self._sequences.extend(numbers, of, times, items.flatten(), details)
 
     def fold(self, added: Contributions) -> Integers:
         """Take in contributions; returns the numbers of the keys that changed, distinct."""
@@ -79,10 +79,10 @@ class Activity:
                 self._sums[touched, position] += np.bincount(of[mask], decayed, minlength=len(touched))
         self._count[touched] += np.bincount(of, minlength=len(touched))
         np.maximum.at(self._as_of, touched[of], added.moments)
-        if self._recent is not None and added.elements is not None:
+        if self._sequences and added.elements:
             elements = added.elements
             parents = of[elements.rows]
-            self._recent.extend(touched, parents, added.ms[elements.rows], elements.items, elements.actions)
+            self._sequences.extend(touched, parents, added.ms[elements.rows], elements.items, elements.details)
         return touched
 
     def date(self, numbers: Integers, moment_ms: int) -> None:
@@ -98,9 +98,9 @@ class Activity:
         self._sums[number] += self._sums[source] * np.exp2(-ages / self._half_lives)
         self._count[number] += self._count[source]
         self._as_of[number] = max(self._as_of[number], self._last[number], moment_ms)
-        if self._recent is not None:
-            items, actions, times = (column.flatten() for column in self._recent.columns(np.array([source])))
-            self._recent.extend(one, np.zeros(len(items), np.int64), times.to_numpy(), items, actions.to_numpy())
+        if self._sequences:
+            items, details, times = (column.flatten() for column in self._sequences.columns(np.array([source])))
+            self._sequences.extend(one, np.zeros(len(items), np.int64), times.to_numpy(), items, details.to_numpy())
         return number
 
     def forget(self, keys: Sequence[str]) -> Integers:
@@ -112,8 +112,8 @@ class Activity:
         self._last[numbers] = _NEVER
         self._count[numbers] = 0
         self._sums[numbers] = 0.0
-        if self._recent is not None:
-            self._recent.clear(numbers)
+        if self._sequences:
+            self._sequences.clear(numbers)
         return numbers
 
     def everything(self) -> Integers:
@@ -142,9 +142,8 @@ class Activity:
         }
         for position, aggregate in enumerate(decayed_sums(self.entity)):
             columns[aggregate.name] = pa.array(self._sums[numbers, position])
-        if self._recent is not None:
-            items, actions, times = self._recent.columns(numbers)
-            columns |= {f"{RECENT.name}_items": items, f"{RECENT.name}_actions": actions, f"{RECENT.name}_times": times}
+        if self._sequences and self._declared:
+            columns |= dict(zip(self._declared.columns, self._sequences.columns(numbers), strict=True))
         schema = ACTIVITY[self.entity].schema
         return pa.table([columns[name] for name in schema.names], names=schema.names).cast(schema)
 
@@ -176,8 +175,8 @@ class Activity:
             self._as_of = _grown(self._as_of, size, _NEVER)
             self._count = _grown(self._count, size, 0)
             self._sums = np.vstack([self._sums, np.zeros((size - len(self._sums), self._sums.shape[1]))])
-            if self._recent is not None:
-                self._recent.grow(size)
+            if self._sequences:
+                self._sequences.grow(size)
 
 
 def _grown(values: Integers, size: int, filling: int) -> Integers:

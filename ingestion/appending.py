@@ -43,10 +43,7 @@ class Appender:
 
     def beyond(self, rows: pa.Table) -> NDArray[np.bool_]:
         """Which rows, by their ``partition`` and ``offset``, the table has not taken yet."""
-        known = np.zeros(max([*self._reached, *_partitions(rows)], default=-1) + 1, np.int64)
-        for partition, offset in self._reached.items():
-            known[partition] = offset
-        return rows["offset"].to_numpy() >= known[rows["partition"].to_numpy()]
+        return offsets.beyond(self._reached, rows)
 
     def add(self, rows: pa.Table, place: Offsets) -> None:
         """Take rows that come from what lies before ``place``."""
@@ -81,7 +78,3 @@ class Appender:
 
     def _together(self, parts: list[pa.Table]) -> pa.Table:
         return pa.concat_tables(parts) if parts else self._table.schema.empty_table()
-
-
-def _partitions(rows: pa.Table) -> list[int]:
-    return rows["partition"].unique().to_pylist()

@@ -8,6 +8,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from pyspark.sql import functions as F
@@ -26,17 +27,25 @@ if TYPE_CHECKING:
 
 def archivable(parsed: DataFrame) -> DataFrame:
     """What the archive wants of the rows of :func:`ingestion.parsing.parse`: refused events keep their payload."""
-    kept = F.transform("products", lambda p: F.struct(*(p[field.name].alias(field.name) for field in PRODUCT)))
-    names = [name for name in EVENTS.schema.names if name not in ("products", "dt")]
     payload = F.when(~F.col("good"), F.col("value")).alias("payload")
-    return parsed.select("good", "dedup_key", payload, kept.alias("products"), *names)
+    return parsed.select("good", "dedup_key", payload, *(name for name in EVENTS.schema.names if name != "dt"))
 
 
 def event_rows(good: pa.Table) -> pa.Table:
     """Rows of the events table, from good rows of :func:`archivable`."""
-    days = good["timestamp"].cast(pa.date32())
-    columns = [days if name == "dt" else good[name] for name in EVENTS.schema.names]
+    made = {"dt": good["timestamp"].cast(pa.date32()), "products": _kept(good["products"].combine_chunks())}
+    columns = [made[name] if name in made else good[name] for name in EVENTS.schema.names]
     return pa.table(columns, names=EVENTS.schema.names).cast(EVENTS.schema)
+
+
+def _kept(products: pa.ListArray) -> pa.ListArray:
+    """Of each product the fields that are stored. Spark could do that, too, but interprets functions on lists, slowly."""
+    lines = products.flatten()
+    fields = [pc.struct_field(lines, field.name) for field in PRODUCT]
+    kept = pa.StructArray.from_arrays(fields, names=[field.name for field in PRODUCT])
+    lengths = pc.fill_null(pc.list_value_length(products), 0)
+    ends = np.concatenate([[0], np.cumsum(lengths.to_numpy(False))]).astype(np.int32)
+    return pa.ListArray.from_arrays(pa.array(ends), kept, mask=products.is_null())
 
 
 def ledger_row(source: str, batch: str, accepted: int, processed: int, quarantined: int) -> pa.Table:
@@ -66,6 +75,11 @@ class Archive:
     def covered(self) -> list[Offsets]:
         """How far in Kafka each table reaches."""
         return [self._events.covered, self._quarantine.covered, self._ledger.covered]
+
+    @property
+    def events_covered(self) -> Offsets:
+        """How far in Kafka the events table reaches."""
+        return self._events.covered
 
     @property
     def waiting(self) -> int:

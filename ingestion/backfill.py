@@ -99,7 +99,6 @@ def _recompute(online: OnlineStore | None) -> None:
 
     The stream goes on meanwhile, and pauses for the exchange only; then it takes in again what came since.
     """
-    from feature_repo.aggregates import Entity
     from ingestion import history
     from ingestion.locks import stream_paused
     from ingestion.progress import progress_bar
@@ -112,11 +111,11 @@ def _recompute(online: OnlineStore | None) -> None:
             )
         with stream_paused():
             rows = history.install(computed)
-            print(", ".join(f"{count:,} {entity.value} rows" for entity, count in rows.items()))
+            print(", ".join(f"{count:,} rows of {table.name}" for table, count in rows.items()))
             if online:
-                for entity in Entity:
-                    with _step(f"writing the latest {entity.value} features online"):
-                        online.fill_latest(entity)
+                for table in rows:
+                    with _step(f"writing the latest rows of {table.name} online"):
+                        online.fill_latest(table)
 
 
 @dataclass(frozen=True)

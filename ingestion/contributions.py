@@ -10,17 +10,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from feature_repo.aggregates import ACTION_OF_EVENT, RECENT, DecayedSum, Entity, decayed_sums
+from feature_repo.aggregates import ACTION_OF_EVENT, Entity, contributing_events, decayed_sums, last_k
 from ingestion.moments import epoch_ms
 
 Integers = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
-_EVENTS: dict[Entity, list[str]] = {
-    Entity.CUSTOMER: sorted({a.event for a in decayed_sums(Entity.CUSTOMER)} | set(RECENT.events)),
-    Entity.ITEM: sorted({a.event for a in decayed_sums(Entity.ITEM)}),
-}
+_EVENTS = {entity: sorted(contributing_events(entity)) for entity in Entity}
 CONTRIBUTING_EVENTS = sorted({name for names in _EVENTS.values() for name in names})
+_LARGEST_DETAIL = 32_767
 
 
 @dataclass(frozen=True)
@@ -28,14 +26,16 @@ class Contributions:
     """What some events add, to one entity.
 
     Attributes:
+        entity: which.
         keys: whom each addition is to, shape (n,).
         ms: when it happened, epoch milliseconds, shape (n,).
         moments: from when on it counts for the key, epoch milliseconds, shape (n,); at the earliest when it happened.
         events: what happened, as names, shape (n,).
         values: for each sum of a product's field, its name and what to add, shape (n,).
-        elements: for customers, the interactions with products.
+        elements: the products for the entity's sequence, if it has one.
     """
 
+    entity: Entity
     keys: pa.Array
     ms: Integers
     moments: Integers
@@ -48,10 +48,10 @@ class Contributions:
 
     def weights(self) -> Iterator[tuple[int, NDArray[np.bool_], Floats | float]]:
         """Per declared sum: its position, the rows that concern it, and what those add (before any decay)."""
-        codes = {name: number for number, name in enumerate(dict.fromkeys(a.event for a in _sums_of(self)))}
+        codes = {name: number for number, name in enumerate(dict.fromkeys(a.event for a in decayed_sums(self.entity)))}
         code = pc.index_in(self.events, value_set=pa.array(list(codes), pa.string())).fill_null(-1).to_numpy()
         masks = {name: code == number for name, number in codes.items()}
-        for position, aggregate in enumerate(_sums_of(self)):
+        for position, aggregate in enumerate(decayed_sums(self.entity)):
             mask = masks[aggregate.event]
             yield position, mask, self.values[aggregate.value][mask] if aggregate.value else 1.0
 
@@ -60,24 +60,23 @@ class Contributions:
         chosen = pa.array(rows)
         values = {name: column[rows] for name, column in self.values.items()}
         elements = self.elements.of(rows) if self.elements else None
-        return Contributions(
-            self.keys.take(chosen), self.ms[rows], self.moments[rows], self.events.take(chosen), values, elements
-        )
+        keys, events = self.keys.take(chosen), self.events.take(chosen)
+        return Contributions(self.entity, keys, self.ms[rows], self.moments[rows], events, values, elements)
 
 
 @dataclass(frozen=True)
 class Elements:
-    """Interactions of customers with products.
+    """Products for a sequence of the customer's.
 
     Attributes:
         rows: which contribution each belongs to, ascending, shape (m,).
         items: product ids, shape (m,).
-        actions: codes of :class:`feature_repo.aggregates.Action`, shape (m,).
+        details: what is kept of each beside (:class:`feature_repo.aggregates.LastK`), shape (m,).
     """
 
     rows: Integers
     items: pa.Array
-    actions: Integers
+    details: Integers
 
     def of(self, rows: Integers) -> Elements:
         """Those of some contributions, given in ascending order, numbered anew."""
@@ -85,7 +84,7 @@ class Elements:
         counts = np.searchsorted(self.rows, rows, side="right") - begin
         parents = np.repeat(np.arange(len(rows)), counts)
         chosen = begin[parents] + np.arange(len(parents)) - np.repeat(np.cumsum(counts) - counts, counts)
-        return Elements(parents, self.items.take(pa.array(chosen)), self.actions[chosen])
+        return Elements(parents, self.items.take(pa.array(chosen)), self.details[chosen])
 
 
 def contributing(events: pa.Table) -> pa.Table:
@@ -104,19 +103,20 @@ def of_items(events: pa.Table) -> Contributions:
     ms = epoch_ms(events["timestamp"])[line_event.to_numpy()]
     values = {name: _numbers(pc.struct_field(lines, name)) for name in _fields(Entity.ITEM)}
     names = _column(events, "event").take(line_event)
-    return Contributions(pc.struct_field(lines, "product_id"), ms, ms, names, values)
+    return Contributions(Entity.ITEM, pc.struct_field(lines, "product_id"), ms, ms, names, values)
 
 
-def of_customers(events: pa.Table, rows: Integers, keys: pa.Array, moments: Integers) -> Contributions:
+def of_customers(entity: Entity, events: pa.Table, rows: Integers, keys: pa.Array, moments: Integers) -> Contributions:
     """What rows of :func:`contributing` add to customers: one contribution per event and id on its chain.
 
     Args:
+        entity: CUSTOMER or EXPOSURE.
         events: the events; those that say nothing of customers are left out.
         rows: position of the event that each addition comes from, ascending, shape (n,).
         keys: whom it is to, shape (n,).
         moments: from when on it counts for the key, epoch milliseconds, shape (n,).
     """
-    concerned = pc.is_in(_column(events, "event"), value_set=pa.array(_EVENTS[Entity.CUSTOMER])).to_numpy(False)
+    concerned = pc.is_in(_column(events, "event"), value_set=pa.array(_EVENTS[entity])).to_numpy(False)
     chosen = concerned[rows]
     rows, keys, moments = rows[chosen], keys.filter(pa.array(chosen)), moments[chosen]
     taken = events.take(pa.array(rows))
@@ -125,20 +125,32 @@ def of_customers(events: pa.Table, rows: Integers, keys: pa.Array, moments: Inte
     lines = pc.list_flatten(products)
     values = {
         name: np.bincount(parents, _numbers(pc.struct_field(lines, name)), minlength=len(rows)).astype(float)
-        for name in _fields(Entity.CUSTOMER)
+        for name in _fields(entity)
     }
     names = _column(taken, "event")
-    actions = pc.index_in(names, value_set=pa.array(list(ACTION_OF_EVENT))).fill_null(-1).to_numpy()
-    codes = np.array([int(action) for action in ACTION_OF_EVENT.values()] + [0], dtype=np.int64)[actions][parents]
-    counted = codes > 0
-    elements = Elements(
-        parents[counted], pc.struct_field(lines, "product_id").filter(pa.array(counted)), codes[counted]
-    )
-    return Contributions(keys, epoch_ms(taken["timestamp"]), moments, names, values, elements)
+    elements = _elements(entity, names, parents, lines)
+    return Contributions(entity, keys, epoch_ms(taken["timestamp"]), moments, names, values, elements)
 
 
-def _sums_of(contributions: Contributions) -> tuple[DecayedSum, ...]:
-    return decayed_sums(Entity.CUSTOMER if contributions.elements else Entity.ITEM)
+def _elements(entity: Entity, names: pa.Array, parents: Integers, lines: pa.Array) -> Elements | None:
+    """What the ``lines`` of events, each of the event ``parents`` points to, add to the entity's sequence."""
+    sequence = last_k(entity)
+    if not sequence:
+        return None
+    kept = pc.is_in(names, value_set=pa.array(sequence.events)).to_numpy(False)[parents]
+    details = _actions(names)[parents] if sequence.detail == "actions" else _positions(lines)
+    return Elements(parents[kept], pc.struct_field(lines, "product_id").filter(pa.array(kept)), details[kept])
+
+
+def _actions(names: pa.Array) -> Integers:
+    """The code of each event's action; 0 for others."""
+    places = pc.index_in(names, value_set=pa.array(list(ACTION_OF_EVENT))).fill_null(-1).to_numpy()
+    return np.array([int(action) for action in ACTION_OF_EVENT.values()] + [0], dtype=np.int64)[places]
+
+
+def _positions(lines: pa.Array) -> Integers:
+    positions = pc.struct_field(lines, "position").fill_null(0).to_numpy(False)
+    return np.clip(positions, 0, _LARGEST_DETAIL).astype(np.int64)
 
 
 def _of(entity: Entity, events: pa.Table) -> pa.Table:

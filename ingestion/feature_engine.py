@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from feature_repo.aggregates import Entity
 from ingestion.activity import Activity
-from ingestion.contributions import Integers, contributing, of_customers, of_items
+from ingestion.contributions import Contributions, Integers, contributing, of_customers, of_items
 from ingestion.identity import Identities, Tie
 from ingestion.moments import epoch_ms
 
@@ -18,21 +18,22 @@ StoredEvents = Callable[[set[str]], pa.Table]
 
 
 class CustomerFeatures:
-    """The features of customers, whoever they turn out to be.
+    """The features of customers (what they did, or what they were shown), whoever they turn out to be.
 
     Attributes:
         activity: the values of every id.
         identities: which ids are tied.
     """
 
-    def __init__(self, stored_events: StoredEvents) -> None:
+    def __init__(self, entity: Entity, stored_events: StoredEvents) -> None:
         """Start empty.
 
         Args:
+            entity: CUSTOMER or EXPOSURE.
             stored_events: gives the rows of the events table whose ``customer_id`` is one of some ids, of all events
                 taken in so far. It is asked only when ties change what had been concluded from others.
         """
-        self.activity = Activity(Entity.CUSTOMER)
+        self.activity = Activity(entity)
         self.identities = Identities()
         self._stored_events = stored_events
 
@@ -41,7 +42,7 @@ class CustomerFeatures:
         changed = [self._tie(sorted(ties, key=lambda tie: (tie.ms, tie.customer)))]
         useful = contributing(events)
         if useful.num_rows:
-            changed.append(self.activity.fold(of_customers(useful, *attributed(useful, self.identities))))
+            changed.append(self.activity.fold(self._contributions(useful, *attributed(useful, self.identities))))
         return np.unique(np.concatenate(changed))
 
     def _tie(self, ties: Iterable[Tie]) -> Integers:
@@ -89,10 +90,13 @@ class CustomerFeatures:
         wanted = pc.is_in(keys, value_set=pa.array(list(moments), pa.string())).to_numpy(False)
         if wanted.any():
             chosen = keys.filter(pa.array(wanted))
-            self.activity.fold(of_customers(events, rows[wanted], chosen, since[wanted]))
+            self.activity.fold(self._contributions(events, rows[wanted], chosen, since[wanted]))
         for number, moment in zip(numbers.tolist(), moments.values(), strict=True):
             self.activity.date(np.array([number]), moment)
         return numbers
+
+    def _contributions(self, events: pa.Table, rows: Integers, keys: pa.Array, since: Integers) -> Contributions:
+        return of_customers(self.activity.entity, events, rows, keys, since)
 
 
 class ItemFeatures:

@@ -11,7 +11,7 @@ from typing import cast
 from redis import Redis
 from redis.exceptions import RedisError
 
-from feature_repo.aggregates import Entity
+from feature_repo.aggregates import Entity, contributing_events
 from feature_repo.errors import UnavailableError
 from feature_repo.settings import get_settings
 from feature_repo.tables import ACTIVITY, ALL_TABLES, EVENTS, ONLINE_WRITES
@@ -21,7 +21,6 @@ from ingestion.health_kafka import Backlog, EventsTopic, open_events_topic
 from ingestion.health_tables import (
     LiveEvents,
     Span,
-    concerned_events,
     first_change_after,
     has_rows,
     known_products,
@@ -156,13 +155,13 @@ def _views(online: _Online, live: LiveEvents, backlogs: Backlogs, now: float) ->
 
 def _first_waiting(partitions: Iterable[Backlog], entity: Entity, after: float) -> float | None:
     """When the first message arrived that waits in Kafka and concerns ``entity``."""
-    names = concerned_events(entity)
+    names = contributing_events(entity)
     return min(
         (
             message.at
             for backlog in partitions
             for message in backlog.first
-            if message.at > after and message.event in names and (message.products or entity is Entity.CUSTOMER)
+            if message.at > after and message.event in names and message.products
         ),
         default=None,
     )

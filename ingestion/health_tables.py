@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 from deltalake import DeltaTable
 
-from feature_repo.aggregates import RECENT, Entity, decayed_sums
+from feature_repo.aggregates import Entity, contributing_events
 from feature_repo.tables import CATALOG, EVENTS, QUARANTINE, TIMESTAMP, Table
 from ingestion.health_checks import Delay, Rate, Violations
 from ingestion.health_rates import ALL_EVENTS, WEEKS, Count, rates, usual_of_day, usual_of_weeks, with_totals
@@ -43,12 +43,6 @@ def has_rows(table: Table) -> bool:
     return table.exists() and bool(DeltaTable(table.uri).file_uris())
 
 
-def concerned_events(entity: Entity) -> frozenset[str]:
-    """Names of the events from which features of ``entity`` are computed."""
-    names = {aggregate.event for aggregate in decayed_sums(entity)}
-    return frozenset(names | set(RECENT.events) if entity is Entity.CUSTOMER else names)
-
-
 class LiveEvents:
     """The events table as it is now."""
 
@@ -57,11 +51,8 @@ class LiveEvents:
 
     def first_after(self, moment: float, entity: Entity) -> float | None:
         """When the first event that concerns ``entity`` arrived after ``moment``; None if none did."""
-        concerns = ds.field("event").isin(sorted(concerned_events(entity))) & (
-            ds.field("received_at") > _timestamp(moment)
-        )
-        if entity is Entity.ITEM:
-            concerns &= pc.list_value_length(ds.field("products")) > 0
+        concerns = ds.field("event").isin(sorted(contributing_events(entity)))
+        concerns &= (ds.field("received_at") > _timestamp(moment)) & (pc.list_value_length(ds.field("products")) > 0)
         found = self._query("SELECT epoch(min(received_at)) FROM rows", concerns, ["received_at"])
         return found[0][0] if found else None
 

@@ -1,14 +1,16 @@
 """The declared aggregates over all of history: what the stream would have written at each moment.
 
 The stored events go through the same arithmetic as the live ones, in order of time. Customers get a row at each moment at
-which they did something or were recognised; items, which are concerned by far more events, a row per hour in which something
-happened. Each row holds values as of its own last event, so that a point-in-time join never sees the future.
+which they did something or were recognised. Items, which are concerned by far more events, and what is turned to after them
+get a row per hour in which something happened. Each row holds values as of its own last event, so that a point-in-time join
+never sees the future.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 
 import duckdb
@@ -20,7 +22,7 @@ from deltalake import DeltaTable, write_deltalake
 from pyarrow import dataset
 
 from feature_repo.aggregates import Entity, definition_hash
-from feature_repo.tables import ACTIVITY, EVENTS
+from feature_repo.tables import ACTIVITY, EVENTS, ITEM_TRANSITIONS, Table
 from ingestion import offsets
 from ingestion.activity import Activity
 from ingestion.contributions import CONTRIBUTING_EVENTS, Contributions, Integers, contributing, of_customers, of_items
@@ -28,6 +30,7 @@ from ingestion.definition import note_definition
 from ingestion.feature_engine import attributed
 from ingestion.identity import TIE_TYPES, Identities, ties_in
 from ingestion.moments import epoch_ms
+from ingestion.pair_sums import PairSums, interactions_in
 
 _ITEM_STEP_MS = 3_600_000
 _EVENTS_PER_CHUNK = 50_000
@@ -38,11 +41,11 @@ class History:
     """Feature rows over time, on disk until they take the place of the present ones.
 
     Attributes:
-        files: the rows of each entity's activity table, as a Parquet file.
+        files: the rows of each table, as a Parquet file.
         place: how far in Kafka the events reach that they come from.
     """
 
-    files: dict[Entity, Path]
+    files: dict[Table, Path]
     place: offsets.Offsets
 
 
@@ -55,7 +58,8 @@ def compute(folder: Path, progress: Callable[[int, int], None] = lambda done, to
     """
     stored = DeltaTable(EVENTS.uri)
     place = offsets.covered_by(stored)
-    replayed = [_Replayed(entity, place, folder / f"{entity.value}.parquet") for entity in Entity]
+    replayed = [_Replayed(entity, place, folder) for entity in Entity]
+    transitions = _ReplayedTransitions(folder)
     done = 0
     with duckdb.connect() as connection:
         connection.execute(f"SET TimeZone = 'UTC'; SET temp_directory = '{folder}'")
@@ -73,27 +77,29 @@ def compute(folder: Path, progress: Callable[[int, int], None] = lambda done, to
             useful = contributing(chunk)
             for one in replayed:
                 one.take(useful, identities)
+            transitions.take(useful)
             done += chunk.num_rows
             progress(done, total)
     for one in replayed:
         one.close()
-    return History({one.entity: one.file for one in replayed}, place)
+    transitions.close()
+    files = {ACTIVITY[one.entity]: one.file for one in replayed}
+    return History({**files, ITEM_TRANSITIONS: transitions.file}, place)
 
 
-def install(history: History) -> dict[Entity, int]:
-    """Let the computed rows take the place of the present ones; returns how many there are, by entity.
+def install(history: History) -> dict[Table, int]:
+    """Let the computed rows take the place of the present ones; returns how many there are in each table.
 
-    Each table changes in one commit. If this is cut off between the two, the tables reach differently far in Kafka, which
+    Each table changes in one commit. If this is cut off in between, the tables reach differently far in Kafka, which
     the stream is used to; the stale one is known by its definition, if that has changed.
     """
-    for entity, file in history.files.items():
-        table = ACTIVITY[entity]
+    for table, file in history.files.items():
         note_definition(table, "being recomputed")
         rows = dataset.dataset(file).scanner(batch_size=_EVENTS_PER_CHUNK).to_reader()
         properties = offsets.commit(history.place)
         write_deltalake(table.uri, rows, mode="overwrite", schema_mode="overwrite", commit_properties=properties)
         note_definition(table, definition_hash())
-    return {entity: pq.read_metadata(file).num_rows for entity, file in history.files.items()}
+    return {table: pq.read_metadata(file).num_rows for table, file in history.files.items()}
 
 
 def _cut_between_moments(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Table]:
@@ -116,14 +122,18 @@ class _Replayed:
 
     entity: Entity
     place: offsets.Offsets
-    file: Path
+    folder: Path
     _waiting: pa.Table | None = None
     _activity: Activity = field(init=False)
     _writer: pq.ParquetWriter = field(init=False)
 
     def __post_init__(self) -> None:
         self._activity = Activity(self.entity)
-        self._writer = pq.ParquetWriter(self.file, ACTIVITY[self.entity].schema, compression="zstd")
+        self._writer = _writer(self.file, ACTIVITY[self.entity])
+
+    @property
+    def file(self) -> Path:
+        return self.folder / f"{self.entity.value}.parquet"
 
     def take(self, events: pa.Table, identities: Identities) -> None:
         if self.entity is Entity.ITEM:
@@ -151,7 +161,7 @@ class _Replayed:
         if events.num_rows:
             everything = np.arange(events.num_rows)
             keys, moments = events["key"].combine_chunks(), events["moment"].to_numpy()
-            self._replay(of_customers(events.drop(["key", "moment"]), everything, keys, moments))
+            self._replay(of_customers(self.entity, events.drop(["key", "moment"]), everything, keys, moments))
 
     def _replay(self, added: Contributions) -> None:
         """Fold step by step, the first of every key together, then the second, and write a row for each."""
@@ -162,6 +172,30 @@ class _Replayed:
             rows.append(self._activity.rows(touched, self.place, recomputed=True))
         if rows:
             self._writer.write_table(pa.concat_tables(rows))
+
+
+class _ReplayedTransitions:
+    """What is turned to after each item, as history goes by."""
+
+    def __init__(self, folder: Path) -> None:
+        self.file = folder / "transitions.parquet"
+        self._sums = PairSums()
+        self._writer = _writer(self.file, ITEM_TRANSITIONS)
+
+    def take(self, events: pa.Table) -> None:
+        interactions = interactions_in(events)
+        hours = interactions["ms"].to_numpy() // _ITEM_STEP_MS
+        ends = [*(np.flatnonzero(np.diff(hours)) + 1).tolist(), len(hours)]
+        for begin, end in pairwise([0, *ends]):
+            changed = self._sums.fold(interactions.slice(begin, end - begin))
+            self._writer.write_table(self._sums.rows(changed))
+
+    def close(self) -> None:
+        self._writer.close()
+
+
+def _writer(file: Path, table: Table) -> pq.ParquetWriter:
+    return pq.ParquetWriter(file, table.schema, compression="zstd")
 
 
 def _waves(keys: pa.Array, steps: Integers) -> Iterator[Integers]:

@@ -11,6 +11,8 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
+from functools import partial
 
 import duckdb
 import numpy as np
@@ -20,20 +22,21 @@ from deltalake import DeltaTable
 from redis.exceptions import RedisError
 
 from feature_repo.aggregates import Entity
-from feature_repo.tables import ACTIVITY, EVENTS
+from feature_repo.settings import get_settings
+from feature_repo.tables import ACTIVITY, EVENTS, ITEM_TRANSITIONS
 from ingestion import catalog_store, offsets
-from ingestion.activity import Activity
 from ingestion.appending import Appender
 from ingestion.archive import Archive, event_rows
 from ingestion.contributions import Integers
 from ingestion.definition import check_definition
 from ingestion.feature_engine import CustomerFeatures, ItemFeatures
-from ingestion.identity import TIE_TYPES, Tie, ties_in
+from ingestion.identity import TIE_TYPES, ties_in
 from ingestion.latest import latest_rows
 from ingestion.moments import epoch_ms
 from ingestion.offsets import Offsets
 from ingestion.online import OnlineStore
 from ingestion.recent_ids import RecentIds, horizon_ms, place_numbers, stored_ids
+from ingestion.transitions import LiveTransitions
 from ingestion.writer import Writer
 
 log = logging.getLogger(__name__)
@@ -70,20 +73,20 @@ class Intake:
         self._appenders = {entity: Appender(table, first, following) for entity, table in ACTIVITY.items()}
         self._features_writer = Writer(self._write_features, offline_seconds)
         self._archive_writer = Writer(self._archive.write, archive_seconds)
+        self._transitions = LiveTransitions(online, self._archive.events_covered)
+        self._transitions_writer = Writer(self._transitions.write, get_settings().stream.transitions_seconds)
         places = [*self._archive.covered, *(appender.covered for appender in self._appenders.values())]
         self.milestones = sorted(places, key=lambda place: sum(place.values()))
         self._read = self.milestones[0]
-        self._customers, self._items = CustomerFeatures(self._stored_events), ItemFeatures()
-        for entity, activity in self._activities.items():
-            activity.load(latest_rows(entity))
-        for tie in self._stored_ties():
-            self._customers.identities.add(tie)
+        self._features: dict[Entity, CustomerFeatures | ItemFeatures] = {
+            Entity.CUSTOMER: self._features_of_customers(Entity.CUSTOMER),
+            Entity.EXPOSURE: self._features_of_customers(Entity.EXPOSURE),
+            Entity.ITEM: ItemFeatures(),
+        }
+        for entity, features in self._features.items():
+            features.activity.load(latest_rows(ACTIVITY[entity]))
         self._ids = RecentIds(horizon_ms())
         self._ids.learn(stored_ids())
-
-    @property
-    def _activities(self) -> dict[Entity, Activity]:
-        return {Entity.CUSTOMER: self._customers.activity, Entity.ITEM: self._items.activity}
 
     def take(self, rows: pa.Table, place: Offsets) -> None:
         """Take in events that have been read together.
@@ -95,35 +98,40 @@ class Intake:
         rows = rows.sort_by([("received_at", "ascending"), ("partition", "ascending"), ("offset", "ascending")])
         counted = self._counted(rows)
         events = event_rows(rows.filter(counted))
-        changed = {Entity.CUSTOMER: self._of_customers(events), Entity.ITEM: self._of_items(events)}
+        changed = {entity: self._fold(entity, events) for entity in self._features}
         for entity, numbers in changed.items():
             reached = self._appenders[entity].reached(place)
-            values = self._activities[entity].rows(numbers, reached)
+            values = self._features[entity].activity.rows(numbers, reached)
             self._push(entity, values)
             self._appenders[entity].add(values, place)
         self._archive.take(rows, counted, events, place)
+        self._transitions.take(events)
         self._read = place
 
     def commit_if_due(self) -> None:
-        """Begin to write to the offline store what has been waiting for long enough, unless the last is still on its way."""
+        """Begin to write in the background what has been waiting for long enough, unless the last is still on its way."""
         waiting = max(appender.waiting for appender in self._appenders.values())
         if self._features_writer.due(waiting):
             self._begin_features()
         if self._archive_writer.due(self._archive.waiting):
             self._begin_archive()
+        if self._transitions.waiting and self._transitions_writer.due(self._transitions.waiting):
+            self._begin_transitions()
 
     def close(self) -> None:
         """Write everything that is waiting."""
         self._begin_features()
         self._begin_archive()
+        self._begin_transitions()
+        self._transitions_writer.wait()
+        self._transitions.write_offline()
         self.abandon()
 
     def abandon(self) -> None:
         """Wait for what is being written: nobody else may write the tables before."""
-        try:
-            self._features_writer.close()
-        finally:
-            self._archive_writer.close()
+        with ExitStack() as stack:
+            for writer in (self._features_writer, self._archive_writer, self._transitions_writer):
+                stack.callback(writer.close)
 
     def _begin_features(self) -> None:
         self._features_writer.wait()
@@ -135,6 +143,11 @@ class Intake:
         self._archive_writer.wait()
         self._archive.begin()
         self._archive_writer.start()
+
+    def _begin_transitions(self) -> None:
+        self._transitions_writer.wait()
+        self._transitions.begin()
+        self._transitions_writer.start()
 
     def _write_features(self) -> None:
         for appender in self._appenders.values():
@@ -150,15 +163,16 @@ class Intake:
         counted[good.to_numpy(False)] = self._ids.first(chosen["dedup_key"].to_pylist(), places, arrived)
         return pa.array(counted)
 
-    def _of_customers(self, events: pa.Table) -> Integers:
-        beyond = self._appenders[Entity.CUSTOMER].beyond(events)
+    def _fold(self, entity: Entity, events: pa.Table) -> Integers:
+        """Let events count for an entity's features that these do not know of; returns the numbers of what changed."""
+        features = self._features[entity]
+        beyond = self._appenders[entity].beyond(events)
         fresh = events.filter(pa.array(beyond))
+        if isinstance(features, ItemFeatures):
+            return features.take(fresh)
         for tie in ties_in(events.filter(pa.array(~beyond))):
-            self._customers.identities.add(tie)
-        return self._customers.take(fresh, ties_in(fresh))
-
-    def _of_items(self, events: pa.Table) -> Integers:
-        return self._items.take(events.filter(pa.array(self._appenders[Entity.ITEM].beyond(events))))
+            features.identities.add(tie)
+        return features.take(fresh, ties_in(fresh))
 
     def _push(self, entity: Entity, values: pa.Table) -> None:
         """Write values online, until it has worked: what is committed offline must be online."""
@@ -176,20 +190,24 @@ class Intake:
     def _fill(self) -> None:
         """Write everything online: the server had nothing."""
         log.warning("the online store is empty; it is filled with all that is known")
-        for entity, activity in self._activities.items():
-            values = activity.rows(activity.everything(), self._read)
+        for entity, features in self._features.items():
+            values = features.activity.rows(features.activity.everything(), self._read)
             self._online.fill(ACTIVITY[entity], values, f"{entity.value}s")
+        self._online.fill_latest(ITEM_TRANSITIONS)
         catalog_store.fill_online(self._online)
 
-    def _stored_ties(self) -> list[Tie]:
-        """The ties that the stored values of customers have been computed with."""
-        covered = self._appenders[Entity.CUSTOMER].covered
-        return ties_in(_events(f"type IN {TIE_TYPES} AND {offsets.before(covered)}"))
+    def _features_of_customers(self, entity: Entity) -> CustomerFeatures:
+        """Without values yet, but with the ties that the stored values have been computed with."""
+        features = CustomerFeatures(entity, partial(self._stored_events, entity))
+        covered = self._appenders[entity].covered
+        for tie in ties_in(_events(f"type IN {TIE_TYPES} AND {offsets.before(covered)}")):
+            features.identities.add(tie)
+        return features
 
-    def _stored_events(self, customers: set[str]) -> pa.Table:
-        """All events so far of some ids, those included that are not in the table yet."""
+    def _stored_events(self, entity: Entity, customers: set[str]) -> pa.Table:
+        """All events so far of some ids that an entity's features know of, those included that are not in the table yet."""
         self._archive_writer.wait()
-        reached = self._appenders[Entity.CUSTOMER].reached(self._read)
+        reached = self._appenders[entity].reached(self._read)
         stored = _events(f"{offsets.before(reached)} AND customer_id IN (SELECT unnest(?))", sorted(customers))
         waiting = self._archive.waiting_events()
         mine = waiting.filter(pc.is_in(waiting["customer_id"], value_set=pa.array(sorted(customers), pa.string())))

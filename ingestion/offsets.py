@@ -12,7 +12,10 @@ import logging
 from collections.abc import Iterator
 from math import ceil
 
+import numpy as np
+import pyarrow as pa
 from deltalake import CommitProperties, DeltaTable, Transaction
+from numpy.typing import NDArray
 
 from feature_repo.errors import DefinitionError, UnavailableError
 from feature_repo.settings import get_settings
@@ -85,6 +88,13 @@ def before(place: Offsets) -> str:
     elsewhere = ["partition IS NULL", f"source <> '{topic}'"]
     earlier = [f'(partition = {partition} AND "offset" < {offset})' for partition, offset in place.items()]
     return f"({' OR '.join([*elsewhere, *earlier])})"
+
+
+def beyond(place: Offsets, rows: pa.Table) -> NDArray[np.bool_]:
+    """Which rows, by their ``partition`` and ``offset``, do not lie before ``place``."""
+    known = np.zeros(max([*place, *rows["partition"].unique().to_pylist()], default=-1) + 1, np.int64)
+    known[list(place)] = list(place.values())
+    return np.asarray(rows["offset"].to_numpy() >= known[rows["partition"].to_numpy()])
 
 
 def steps(start: Offsets, end: Offsets, size: int) -> Iterator[tuple[Offsets, Offsets]]:

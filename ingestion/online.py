@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from feature_repo.aggregates import Entity
 from feature_repo.errors import UnavailableError
 from feature_repo.settings import get_settings
-from feature_repo.tables import ACTIVITY, ALL_TABLES, Table
+from feature_repo.tables import ALL_TABLES, Table
 
 if TYPE_CHECKING:
     from feast import FeatureStore
@@ -58,11 +57,11 @@ class OnlineStore:
         self._online.note_written(self._config, view)
         return rows.num_rows
 
-    def fill_latest(self, entity: Entity) -> int:
-        """Write the newest stored row of every key of an activity table; returns how many."""
+    def fill_latest(self, table: Table) -> int:
+        """Write the newest stored row of every key of a feature table; returns how many."""
         from ingestion.latest import latest_rows
 
-        return self.fill(ACTIVITY[entity], latest_rows(entity), f"{entity.value}s")
+        return self.fill(table, latest_rows(table), table.name)
 
 
 def open_applied_store() -> FeatureStore:

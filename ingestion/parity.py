@@ -39,7 +39,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "them anew from the raw events, by other code. Exits with 1 if a feature differs in more rows than the threshold "
         "allows."
     )
-    parser.add_argument("--customers", type=_number, default=KEYS, metavar="N", help=f"customers (default: {KEYS})")
+    parser.add_argument(
+        "--customers",
+        type=_number,
+        default=KEYS,
+        metavar="N",
+        help=f"customers, of what they did and of what they were shown (default: {KEYS})",
+    )
     parser.add_argument("--items", type=_number, default=KEYS, metavar="N", help=f"items (default: {KEYS})")
     parser.add_argument(
         "--threshold",
@@ -91,7 +97,7 @@ class FeatureParity:
     """How one feature compares.
 
     Attributes:
-        entity: customer or item.
+        entity: whose.
         feature: a column of its activity table.
         rows: rows compared.
         differing: those of them that hold something else than the events say.
@@ -203,7 +209,7 @@ def compare(
     rows: dict[Entity, int] = {}
     left_out: dict[Entity, int] = {}
     features: list[FeatureParity] = []
-    for entity, keys in ((Entity.CUSTOMER, customers), (Entity.ITEM, items)):
+    for entity, keys in ((Entity.CUSTOMER, customers), (Entity.EXPOSURE, customers), (Entity.ITEM, items)):
         if not keys:
             continue
         with console.status(f"choosing stored rows of {keys:,} {entity.value}s"):

@@ -14,7 +14,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(_: argparse.Namespace) -> int:
-    from feature_repo.aggregates import Entity
+    from feature_repo.tables import COMPUTED
     from ingestion import catalog_store
     from ingestion.locks import stream_paused
     from ingestion.online import open_online_store
@@ -22,7 +22,7 @@ def run(_: argparse.Namespace) -> int:
     online = open_online_store()
     with stream_paused():
         begun = time.monotonic()
-        counts = {f"{entity.value} rows": online.fill_latest(entity) for entity in Entity}
+        counts = {table.name: online.fill_latest(table) for table in COMPUTED}
         counts["products"] = catalog_store.fill_online(online)
         seconds = time.monotonic() - begun
     total = sum(counts.values())

@@ -17,7 +17,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.dataset as ds
 
-from feature_repo.aggregates import ACTION_OF_EVENT, RECENT, DecayedSum, Entity, decayed_sums
+from feature_repo.aggregates import ACTION_OF_EVENT, DecayedSum, Entity, LastK, decayed_sums, last_k
 from feature_repo.settings import get_settings
 from feature_repo.tables import ACTIVITY, TIMESTAMP
 
@@ -77,9 +77,9 @@ def recompute(entity: Entity, events: pa.Table | ds.Dataset, requests: pa.Table)
             "CREATE TEMP TABLE requests AS SELECT number, key, epoch_ms(event_timestamp) AS ms, place, "
             "coalesce(recomputed, false) AS recomputed FROM given"
         )
-        if entity is Entity.CUSTOMER:
+        if entity is not Entity.ITEM:
             connection.register("spans", _spans(connection))
-        contributing = _of_customers() if entity is Entity.CUSTOMER else _of_items()
+        contributing = _of_items() if entity is Entity.ITEM else _of_customers(entity)
         connection.execute(f"CREATE TEMP TABLE contributions AS {contributing}")
         rows = connection.sql(_features(entity)).to_arrow_table()
     return rows.select(schema(entity).names).cast(schema(entity))
@@ -94,26 +94,35 @@ def _features(entity: Entity) -> str:
             SELECT number, last_ms / 1e3 AS last_event_at, event_count {sums}
             FROM contributions JOIN last USING (number) GROUP BY number, last_ms, event_count
         )"""
-    if entity is Entity.ITEM:
+    sequence = last_k(entity)
+    if not sequence:
         return f"""{amounts}
             SELECT r.key, amounts.* REPLACE (coalesce(event_count, 0) AS event_count)
             FROM requests r LEFT JOIN amounts USING (number) ORDER BY r.number"""
-    actions = " ".join(f"WHEN {_text(name)} THEN {int(ACTION_OF_EVENT[name])}" for name in RECENT.events)
-    parts = {"items": "product_id", "actions": "action", "times": "ms"}
-    lists = ", ".join(f"list({part} ORDER BY rank) AS {RECENT.name}_{suffix}" for suffix, part in parts.items())
-    empty = ", ".join(f"coalesce({RECENT.name}_{suffix}, []) AS {RECENT.name}_{suffix}" for suffix in parts)
+    columns = dict(zip(sequence.columns, ("product_id", "detail", "ms"), strict=True))
+    lists = ", ".join(f"list({part} ORDER BY rank) AS {column}" for column, part in columns.items())
+    empty = ", ".join(f"coalesce({column}, []) AS {column}" for column in columns)
     return f"""{amounts},
-        interactions AS (
-            SELECT number, ms, unnest(product_ids) AS product_id, CASE event {actions} END AS action
-            FROM contributions WHERE event IN {_texts(RECENT.events)}
+        elements AS (
+            SELECT number, ms, line.product_id AS product_id, {_detail(sequence)} AS detail
+            FROM (SELECT number, ms, event, unnest(lines) AS line FROM contributions)
+            WHERE event IN {_texts(sequence.events)}
         ), newest AS (
             SELECT *, row_number() OVER (
-                PARTITION BY number ORDER BY ms DESC, product_id DESC, action DESC
+                PARTITION BY number ORDER BY ms DESC, product_id DESC, detail DESC
             ) AS rank
-            FROM interactions QUALIFY rank <= {RECENT.k}
-        ), recent AS (SELECT number, {lists} FROM newest GROUP BY number)
+            FROM elements QUALIFY rank <= {sequence.k}
+        ), sequences AS (SELECT number, {lists} FROM newest GROUP BY number)
         SELECT r.key, amounts.* REPLACE (coalesce(event_count, 0) AS event_count), {empty}
-        FROM requests r LEFT JOIN amounts USING (number) LEFT JOIN recent USING (number) ORDER BY r.number"""
+        FROM requests r LEFT JOIN amounts USING (number) LEFT JOIN sequences USING (number) ORDER BY r.number"""
+
+
+def _detail(sequence: LastK) -> str:
+    """SQL: what a sequence keeps of an element beside its product and time."""
+    if sequence.detail == "positions":
+        return "coalesce(line.position, 0)"
+    codes = " ".join(f"WHEN {_text(name)} THEN {int(ACTION_OF_EVENT[name])}" for name in sequence.events)
+    return f"CASE event {codes} END"
 
 
 def _decayed(aggregate: DecayedSum) -> str:
@@ -135,14 +144,15 @@ def _of_items() -> str:
     """
 
 
-def _of_customers() -> str:
+def _of_customers(entity: Entity) -> str:
     """SQL: a contribution for each event of an id while that id belongs to the requested key."""
-    names = {aggregate.event for aggregate in decayed_sums(Entity.CUSTOMER)} | set(RECENT.events)
+    sequence = last_k(entity)
+    names = {aggregate.event for aggregate in decayed_sums(entity)} | set(sequence.events if sequence else ())
     return f"""
         SELECT r.number, a.event, a.ms,
             list_sum([coalesce(line.price, 0) for line in a.lines]) AS price,
             list_sum([coalesce(line.quantity, 0)::DOUBLE for line in a.lines]) AS quantity,
-            [line.product_id for line in a.lines] AS product_ids
+            a.lines
         FROM requests r
         JOIN spans s USING (number)
         JOIN ({_track(names)}) a ON a.customer_id = s.id AND a.ms >= s.first AND a.ms < s.end
@@ -154,7 +164,8 @@ def _track(names: Iterable[str]) -> str:
     """SQL: the ``track`` events of these names that are about any product."""
     return f"""
         SELECT customer_id, event, epoch_ms(timestamp) AS ms, partition, "offset",
-            [{{'product_id': p.product_id, 'price': p.price, 'quantity': p.quantity}} for p in products] AS lines
+            [{{'product_id': p.product_id, 'price': p.price, 'quantity': p.quantity, 'position': p.position}}
+                for p in products] AS lines
         FROM events WHERE type = 'track' AND event IN {_texts(names)} AND len(products) > 0
     """
 

@@ -55,6 +55,8 @@ def open_spark(name: str, extra: dict[str, str] | None = None, threads: int = 1)
         "spark.ui.showConsoleProgress": "false",
         "spark.sql.session.timeZone": "UTC",
         "spark.sql.execution.arrow.pyspark.enabled": "true",
+        # Unless it is set, its default is asked of the process's environment for each element of a list that is read.
+        "spark.sql.types.framework.enabled": "false",
         "spark.local.dir": str(settings.home / "spark"),
         "spark.sql.warehouse.dir": str(settings.home / "spark" / "warehouse"),
         # Delta would replay a table's log in 50 tasks, which takes longer on a few cores than writing a small batch.

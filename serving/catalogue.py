@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from feature_repo.shelf import STORED_COLUMNS, Shelf, Vocabularies
+from feature_repo.successors import COLUMNS as SUCCESSOR_COLUMNS
 from serving import metrics
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ _log = logging.getLogger("bentoml.shelfwise")
 # Reading is Python work that would hold up requests: little at a time, and at most a quarter of the time.
 _CHUNK = 32
 _PAUSE_PER_WORK = 3.0
-_COLUMNS = ("name", *STORED_COLUMNS)
+_COLUMNS = ("name", *STORED_COLUMNS, *SUCCESSOR_COLUMNS)
 
 
 class CatalogueReader:
@@ -32,7 +33,7 @@ class CatalogueReader:
     def __init__(self, store: FeatureStore, every: float, publish: Callable[[Shelf], None]) -> None:
         self.problem: str | None = "the catalogue has not been read yet"
         self._store = store
-        self._service = store.get_feature_service("item_features")
+        self._service = store.get_feature_service("shelf_features")
         self._every = every
         self._publish = publish
         self._words = Vocabularies()

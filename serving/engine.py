@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from feature_repo.aggregates import RECENT, Entity, decayed_sums
+from feature_repo.aggregates import RECENT, SHOWN, Entity, decayed_sums
 from feature_repo.filters import Filters, Mask
 from feature_repo.reading import Floats
 from feature_repo.shelf import UNKNOWN, Codes, Shelf
@@ -31,7 +31,7 @@ from training.sources import Source
 _NOTHING: dict[str, list[Any]] = {
     "last_event_at": [None],
     **{aggregate.name: [None] for aggregate in decayed_sums(Entity.CUSTOMER)},
-    **{f"{RECENT.name}_{suffix}": [None] for suffix in ("items", "actions", "times")},
+    **{name: [None] for name in (*RECENT.columns, *SHOWN.columns)},
 }
 _NO_FILTERS = Filters()
 
@@ -79,10 +79,8 @@ class Engine:
         """Answer from this catalogue from now on; called from any thread."""
         with self._lock:
             old = self.state
-            if old.placed and old.placed.shelf.ids == shelf.ids:
-                placed = replace(old.placed, shelf=shelf)
-            else:
-                placed = _placed(old.model, shelf)
+            same = old.placed if old.placed and old.placed.shelf.ids == shelf.ids else None
+            placed = same.at(shelf) if same else _placed(old.model, shelf)
             self.state = replace(old, placed=placed, rules=PlacedRules.of(old.book, shelf))
 
     def use_model(self, model: Recommender, version: str) -> None:
@@ -113,7 +111,7 @@ class Engine:
         composition = _with_caps(composition, rules, request.filters)
         allowed = _allowed(shelf, request, composition, context)
         rules.exclude(allowed)
-        weights = _Weights(rules, visitor, *_shown(customer, shelf, now))
+        weights = _Weights(rules, visitor)
         weigh = weights.of if weights else None
         ranked = placed.recommend(visitor, allowed, request.k, self._candidates, composition, context, weigh)
         items = _items(shelf, ranked, Reasons(shelf, visitor, composition.about, request.filters.category))
@@ -129,14 +127,12 @@ class Engine:
 class _Weights:
     """What scores are multiplied by for one request; false if by nothing."""
 
-    def __init__(self, rules: RulesInForce, visitor: Visitors, shown: Codes, hours: Floats) -> None:
+    def __init__(self, rules: RulesInForce, visitor: Visitors) -> None:
         self._rules = rules
         self._visitor = visitor
-        self._shown = shown
-        self._hours = hours
 
     def __bool__(self) -> bool:
-        return bool(self._rules.boosts) or len(self._shown) > 0
+        return bool(self._rules.boosts) or bool((self._visitor.shown != UNKNOWN).any())
 
     def of(self, rows: Codes) -> Floats:
         """The factor of each row."""
@@ -148,7 +144,7 @@ class _Weights:
 
     def fatigue(self, rows: Codes) -> Floats:
         """By what the customer was shown in vain."""
-        return fatigue(rows, self._shown, self._hours, self._visitor)
+        return fatigue(rows, self._visitor)
 
 
 def _placed(model: Recommender | None, shelf: Shelf) -> PlacedRecommender:
@@ -171,15 +167,6 @@ def _visitor(request: RecommendRequest, customer: CustomerFeatures | None, shelf
     device = np.array([np.nan if request.device is None else DEVICES.index(request.device)])
     columns = customer.columns if customer else _NOTHING
     return Visitors.from_columns(columns, np.array([now]), shelf, device, request.context_items)
-
-
-def _shown(customer: CustomerFeatures | None, shelf: Shelf, now: float) -> tuple[Codes, Floats]:
-    """What the customer was shown lately and how many hours ago; nothing if the feature store does not say."""
-    columns = customer.columns if customer else {}
-    (products,), (times,) = (columns.get(f"shown_{suffix}") or [None] for suffix in ("items", "times"))
-    if not products:
-        return np.empty(0, dtype=np.int32), np.empty(0)
-    return shelf.encode(products), np.maximum(now - np.asarray(times, dtype=float) / 1000, 0.0) / 3600
 
 
 def _allowed(shelf: Shelf, request: RecommendRequest, composition: Composition, context: Codes) -> Mask:

@@ -22,6 +22,9 @@ _OF_CUSTOMER = frozenset(
     (
         "als_score",
         "similarity_to_session",
+        "following_last",
+        "following_session",
+        "following_earlier",
         "viewed_together",
         "category_affinity",
         "department_affinity",
@@ -40,6 +43,11 @@ _OF_BOTH = {
     "hours_since_seen": (Action.CLICKED, Action.VIEWED),
     "hours_since_carted": (Action.ADDED, Action.WISHLISTED),
     "hours_since_ordered": (Action.ORDERED,),
+    "hours_since_removed": (Action.REMOVED,),
+    "times_in_session": tuple(Action),
+    "times_before": tuple(Action),
+    "steps_since": tuple(Action),
+    "last_action": tuple(Action),
 }
 # What a source that needs no ranker goes by.
 _SIGNALS = {

@@ -14,15 +14,13 @@ FREE_TIMES = 2.0
 _LOWERED_BY = 0.25
 
 
-def fatigue(rows: Codes, shown: Codes, hours: Floats, visitor: Visitors) -> Floats:
-    """Factors for the scores of some rows, in 0..1, shape (n,).
+def fatigue(rows: Codes, visitor: Visitors) -> Floats:
+    """Factors for the scores of some rows for one visitor, in 0..1, shape (n,).
 
-    Args:
-        rows: candidates.
-        shown: each product that was shown to the customer, once per time; :data:`UNKNOWN` does not count.
-        hours: how long ago each was shown; a time counts half after three days.
-        visitor: the customer, one row; what he did anything about tires him less than it interests him.
+    Each time that a product was shown counts, and counts half after three days. What the visitor did anything about tires
+    him less than it interests him.
     """
+    shown, hours = visitor.shown[0], visitor.shown_hours[0]
     tiring = (shown != UNKNOWN) & ~np.isin(shown, visitor.items[0])
     if not tiring.any():
         return np.ones(len(rows))

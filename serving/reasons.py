@@ -55,6 +55,8 @@ class Reasons:
             return "you bought this before"
         if source is Source.TRENDING:
             return f"trending in {self._within}" if self._within else "trending now"
+        if source is Source.SHOWN:
+            return "on the pages you are looking at"
         if source is Source.NEW:
             category = self._shelf.items.category[row]
             return (

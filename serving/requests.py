@@ -56,11 +56,13 @@ class RecommendedItem(BaseModel):
     source: Literal[
         "recent",
         "bought",
+        "following",
         "together",
         "bought_together",
         "taste",
         "similar",
         "alike",
+        "shown",
         "new",
         "trending",
         "segment",

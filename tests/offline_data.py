@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 
 from feature_repo import tables
-from feature_repo.aggregates import ACTION_OF_EVENT, RECENT, DecayedSum, Entity, decayed_sums
+from feature_repo.aggregates import ACTION_OF_EVENT, DecayedSum, Entity, contributing_events, decayed_sums, last_k
 from feature_repo.contract import ADDED, CLICKED, LIST_VIEWED, ORDERED, VIEWED
 
 CATEGORIES = ("Kitchen/Cups", "Kitchen/Pans", "Garden/Tools", "Garden/Seeds", "Sport/Balls", "Sport/Shoes")
@@ -121,19 +121,19 @@ def _event(
     }
 
 
-def customer_rows(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """One row of ``customer_activity`` per interaction of each customer, in order of time."""
+def customer_rows(events: list[dict[str, Any]], entity: Entity = Entity.CUSTOMER) -> list[dict[str, Any]]:
+    """One row of ``customer_activity`` (or of ``customer_exposure``) per event of each customer, in order of time."""
     rows: list[dict[str, Any]] = []
     states: dict[str, _State] = {}
     for event in events:
-        if event["event"] not in ACTION_OF_EVENT:
+        if event["event"] not in contributing_events(entity):
             continue
-        state = states.setdefault(event["customer_id"], _State(Entity.CUSTOMER))
+        state = states.setdefault(event["customer_id"], _State(entity))
         state.add(event, [{}])
-        action = int(ACTION_OF_EVENT[event["event"]])
+        action = int(ACTION_OF_EVENT.get(event["event"], 0))
         for product in event["products"]:
-            state.recent.insert(0, (product["product_id"], action, round(event["timestamp"].timestamp() * 1000)))
-        del state.recent[RECENT.k :]
+            detail = action if entity is Entity.CUSTOMER else product.get("position") or 0
+            state.sequence.insert(0, (product["product_id"], detail, round(event["timestamp"].timestamp() * 1000)))
         rows.append({"customer_id": event["customer_id"], **state.row()})
     return rows
 
@@ -158,7 +158,7 @@ class _State:
     def __init__(self, entity: Entity) -> None:
         self.entity = entity
         self.sums = {aggregate.name: 0.0 for aggregate in decayed_sums(entity)}
-        self.recent: list[tuple[str, int, int]] = []
+        self.sequence: list[tuple[str, int, int]] = []
         self.last: datetime | None = None
         self.count = 0
 
@@ -178,9 +178,9 @@ class _State:
             "event_count": self.count,
             **self.sums,
         }
-        if self.entity is Entity.CUSTOMER:
-            for position, suffix in enumerate(("items", "actions", "times")):
-                row[f"{RECENT.name}_{suffix}"] = [entry[position] for entry in self.recent]
+        if declared := last_k(self.entity):
+            for position, name in enumerate(declared.columns):
+                row[name] = [entry[position] for entry in self.sequence[: declared.k]]
         return row
 
 
@@ -227,6 +227,7 @@ def write_history(shop: Shop, events: list[dict[str, Any]]) -> None:
     for table, rows in (
         (tables.EVENTS, events),
         (tables.CUSTOMER_ACTIVITY, customer_rows(events)),
+        (tables.CUSTOMER_EXPOSURE, customer_rows(events, Entity.EXPOSURE)),
         (tables.ITEM_ACTIVITY, item_rows(events)),
         (tables.CATALOG, catalog_rows(shop, since)),
         (tables.CATALOG_INDEX, [index_row(shop, since)]),

@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from feature_repo.aggregates import RECENT, Action, Entity, decayed_sums
+from feature_repo import successors
+from feature_repo.aggregates import RECENT, SHOWN, Action, Entity, decayed_sums
 from feature_repo.shelf import UNKNOWN, Shelf
 from feature_repo.visitors import Visitors
-from training.covisits import NEIGHBOURS, Covisits
 from training.factors import ItemFactors
+from training.neighbours import MOST, Neighbours
 from training.repurchases import PRODUCT_EVIDENCE, Repurchases
 from training.space import ItemSpace
 
@@ -20,7 +21,10 @@ IDS = ("cup", "pan", "rake", "ball")
 
 
 def shelf(ids: Sequence[str] = IDS, **columns: Sequence[Any]) -> Shelf:
-    """Products without activity unless ``columns`` say otherwise: two of Kitchen, one of Garden, one of Sport."""
+    """Products without activity unless ``columns`` say otherwise: two of Kitchen, one of Garden, one of Sport.
+
+    Customers turn from cup to pan and back, so that these go together by 0.5.
+    """
     size = len(ids)
     stored: dict[str, Any] = {
         "last_event_at": [NOW] * size,
@@ -32,8 +36,22 @@ def shelf(ids: Sequence[str] = IDS, **columns: Sequence[Any]) -> Shelf:
         "previous_price": [None] * size,
         "stock": [None] * size,
         "first_seen_at": [NOW - 86_400.0] * size,
+        **following({"cup": {"pan": 5.0}, "pan": {"cup": 5.0}}, ids),
     }
     return Shelf.from_columns(ids, {**stored, **columns}, NOW)
+
+
+def following(turns: dict[str, dict[str, float]], ids: Sequence[str] = IDS) -> dict[str, list[Any]]:
+    """Stored columns of what is turned to after each product, as of :data:`NOW`."""
+    of = [turns.get(product, {}) for product in ids]
+    values = (
+        [NOW if following else None for following in of],
+        [list(following) or None for following in of],
+        [list(following.values()) or None for following in of],
+        [sum(following.values()) for following in of],
+        [sum(following.get(product, 0.0) for following in turns.values()) for product in ids],
+    )
+    return dict(zip(successors.COLUMNS, values, strict=True))
 
 
 def customer_columns(*sequences: Sequence[tuple[str, Action, float]], **sums: float) -> dict[str, list[Any]]:
@@ -46,6 +64,7 @@ def customer_columns(*sequences: Sequence[tuple[str, Action, float]], **sums: fl
         f"{RECENT.name}_times": [
             [(NOW - hours * 3600) * 1000 for *_, hours in sequence] or None for sequence in sequences
         ],
+        **{name: [None] * len(sequences) for name in SHOWN.columns},
     }
 
 
@@ -66,25 +85,24 @@ def factors(vectors: Sequence[Sequence[float]], ids: Sequence[str] = IDS, regula
     return ItemFactors(tuple(ids), np.array(vectors, dtype=np.float32), 2.0, regularization)
 
 
-def covisits(pairs: dict[str, Sequence[tuple[str, float]]], ids: Sequence[str] = IDS) -> Covisits:
+def neighbours(pairs: dict[str, Sequence[tuple[str, float]]], ids: Sequence[str] = IDS) -> Neighbours:
     """Neighbours as given: product to (neighbour, strength), strongest first."""
-    neighbours = np.full((len(ids), NEIGHBOURS), UNKNOWN, dtype=np.int32)
-    strengths = np.zeros((len(ids), NEIGHBOURS), dtype=np.float32)
+    codes = np.full((len(ids), MOST), UNKNOWN, dtype=np.int32)
+    strengths = np.zeros((len(ids), MOST), dtype=np.float32)
     for product, others in pairs.items():
         for place, (other, strength) in enumerate(others):
-            neighbours[ids.index(product), place] = ids.index(other)
+            codes[ids.index(product), place] = ids.index(other)
             strengths[ids.index(product), place] = strength
-    return Covisits(tuple(ids), neighbours, strengths)
+    return Neighbours(tuple(ids), codes, strengths)
 
 
 def space() -> ItemSpace:
-    """Cup and pan are alike and looked at together, pan and rake are bought together; the rake stands alone otherwise.
+    """Cup and pan are alike, pan and rake are bought together; the rake stands alone otherwise.
 
     The ball is not known; cups are bought again after 100 hours.
     """
     return ItemSpace(
         factors([[1.0, 0.0], [0.8, 0.6], [0.0, 1.0], [0.0, 0.0]]),
-        covisits({"cup": [("pan", 0.5)], "pan": [("cup", 0.5)]}),
-        covisits({"pan": [("rake", 0.4)], "rake": [("pan", 0.4)]}),
+        neighbours({"pan": [("rake", 0.4)], "rake": [("pan", 0.4)]}),
         repurchases({"cup": 100.0}),
     )

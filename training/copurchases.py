@@ -9,15 +9,16 @@ from scipy.sparse import csr_matrix
 
 from feature_repo.aggregates import Action
 from feature_repo.shelf import Codes
-from training.covisits import VISIT_SECONDS, Covisits
+from training.neighbours import Neighbours
 
 if TYPE_CHECKING:
     from training.events import Interactions
 
+VISIT_SECONDS = 1_800.0
 _TAKEN = (Action.ADDED, Action.ORDERED)
 
 
-def fit_copurchases(interactions: Interactions, ids: tuple[str, ...], before: float) -> Covisits:
+def fit_copurchases(interactions: Interactions, ids: tuple[str, ...], before: float) -> Neighbours:
     """Neighbours by what was put into a cart or ordered in the same visit, before a moment (epoch seconds).
 
     A pair counts once per visit. In a basket of n products it counts 1 / (n - 1), so that each product has one companion
@@ -30,7 +31,7 @@ def fit_copurchases(interactions: Interactions, ids: tuple[str, ...], before: fl
     pairs = (baskets.T @ baskets.multiply(weights[:, None])).tocoo()
     others = pairs.row != pairs.col
     cells = (pairs.row[others], pairs.col[others])
-    return Covisits.of_pairs(csr_matrix((pairs.data[others], cells), shape=pairs.shape), ids)
+    return Neighbours.of_pairs(csr_matrix((pairs.data[others], cells), shape=pairs.shape), ids)
 
 
 def _baskets(past: Interactions, items: int) -> csr_matrix:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,16 +43,20 @@ class Shelves:
         """Which shelf was the newest at each moment."""
         return np.clip((moments - self.first) // self.step, 0, len(self.shelves) - 1).astype(np.int64)
 
-    def visitors(self, columns: dict[str, NDArray[np.generic]], moments: Floats, device: Floats) -> Visitors:
-        """Visitors at ascending moments, each read with the shelf of his time."""
+    def blocks(self, moments: Floats, most: int) -> Iterator[tuple[Shelf, slice]]:
+        """Ascending moments in blocks of at most ``most``, each with the newest shelf at its moments."""
         numbers = self.number(moments)
         bounds = np.searchsorted(numbers, np.arange(len(self.shelves) + 1))
-        parts = []
         for shelf, first, last in zip(self.shelves, bounds[:-1], bounds[1:], strict=True):
-            rows = slice(first, last)
+            for start in range(first, last, most):
+                yield shelf, slice(start, min(start + most, last))
+
+    def visitors(self, columns: dict[str, NDArray[np.generic]], moments: Floats, device: Floats) -> Visitors:
+        """Visitors at ascending moments, each read with the shelf of his time."""
+        parts = []
+        for shelf, rows in self.blocks(moments, len(moments)):
             part = {name: column[rows] for name, column in columns.items()}
-            if first < last:
-                parts.append(Visitors.from_columns(part, moments[rows], shelf, device[rows]))
+            parts.append(Visitors.from_columns(part, moments[rows], shelf, device[rows]))
         return Visitors.concatenate(parts)
 
 
@@ -81,17 +86,16 @@ class Examples:
         """All lists, with the given rows only."""
         return Examples(self.impressions.rows(numbers), self.visitors, self.items.take(numbers))
 
-    def matrix(self, space: PlacedSpace, shown: bool) -> Floats:
+    def matrix(self, shelves: Shelves, space: PlacedSpace, shown: bool) -> Floats:
         """Ranker features, shape (rows, len(FEATURES)); with the position where it was ``shown``, else neutral."""
         impressions = self.impressions
         parts = [np.empty((0, len(FEATURES)))]
-        for start in range(0, len(impressions), _LISTS_AT_ONCE):
-            lists = slice(start, start + _LISTS_AT_ONCE)
+        for shelf, lists in shelves.blocks(impressions.times, _LISTS_AT_ONCE):
             rows = slice(*np.searchsorted(impressions.owner, [lists.start, lists.stop]))
             visitors = self.visitors.take(lists)
             position = impressions.position[rows] if shown else NEUTRAL_POSITION
-            owner = impressions.owner[rows] - start
-            embeddings = space.embed(visitors)
+            owner = impressions.owner[rows] - lists.start
+            embeddings = space.at(shelf).embed(visitors)
             parts.append(
                 features(visitors, self.items.take(rows), impressions.items[rows], owner, embeddings, position)
             )

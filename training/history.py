@@ -40,18 +40,21 @@ class History:
 
     def items(self, codes: Codes, moments: Floats) -> Columns:
         """Stored columns of products just before moments, one row each, in the given order."""
-        return self._read("item_features", Entity.ITEM.key, np.array(self.ids, dtype=object)[codes], moments)
+        return self._of_items("item_features", codes, moments)
 
     def shelves(self, moments: Floats) -> list[Shelf]:
         """The whole catalogue as of each moment; a product's row is its code everywhere."""
         everything = np.tile(np.arange(len(self.ids), dtype=np.int32), len(moments))
-        columns = self.items(everything, np.repeat(moments, len(self.ids)))
+        columns = self._of_items("shelf_features", everything, np.repeat(moments, len(self.ids)))
         shelves = []
         for number, moment in enumerate(moments):
             rows = slice(number * len(self.ids), (number + 1) * len(self.ids))
             part = {name: column[rows] for name, column in columns.items()}
             shelves.append(Shelf.from_columns(self.ids, part, float(moment), self.words))
         return shelves
+
+    def _of_items(self, service: str, codes: Codes, moments: Floats) -> Columns:
+        return self._read(service, Entity.ITEM.key, np.array(self.ids, dtype=object)[codes], moments)
 
     def _read(self, service: str, key: str, ids: NDArray[np.object_], moments: Floats) -> Columns:
         microseconds = np.round((moments - JUST_BEFORE_SECONDS) * 1e6).astype(np.int64)

@@ -20,8 +20,8 @@ from feature_repo.aggregates import definition_hash
 from feature_repo.errors import DefinitionError
 from feature_repo.ranking import FEATURES
 from feature_repo.shelf import Shelf
-from training.covisits import Covisits
 from training.factors import ItemFactors
+from training.neighbours import Neighbours
 from training.recommending import PlacedRecommender
 from training.repurchases import Repurchases
 from training.space import ItemSpace
@@ -110,8 +110,7 @@ class Recommender:
             ids = tuple(arrays["ids"].tolist())
             space = ItemSpace(
                 ItemFactors(ids, arrays["vectors"], **about["factors"]),
-                Covisits(ids, arrays["neighbours"], arrays["strengths"]),
-                Covisits(ids, arrays["companions"], arrays["bonds"]),
+                Neighbours(ids, arrays["companions"], arrays["bonds"]),
                 Repurchases(ids, arrays["cycles"], arrays["cycle_counts"]),
             )
         return cls(space, joblib.load(folder / "ranker.joblib"), tuple(about["popular"])), card
@@ -121,8 +120,6 @@ def _arrays(space: ItemSpace) -> dict[str, NDArray[Any]]:
     """All that was learnt of products, by the names in the artefact."""
     return {
         "vectors": space.factors.vectors,
-        "neighbours": space.covisits.neighbours,
-        "strengths": space.covisits.strengths,
         "companions": space.copurchases.neighbours,
         "bonds": space.copurchases.strengths,
         "cycles": space.repurchases.hours,

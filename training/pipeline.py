@@ -30,7 +30,6 @@ from feature_repo.settings import TrainingSettings
 from feature_repo.shelf import Vocabularies
 from training.als import fit_factors
 from training.copurchases import fit_copurchases
-from training.covisits import Covisits
 from training.evaluation.popularity import Popularity
 from training.events import EventLog, Interactions, Window
 from training.examples import Examples, Shelves
@@ -137,7 +136,6 @@ def fit_space(archive: Archive, before: float, settings: TrainingSettings) -> It
     learnt_from = (archive.interactions, archive.ids, before)
     return ItemSpace(
         fit_factors(*learnt_from, settings),
-        Covisits.fit(*learnt_from),
         fit_copurchases(*learnt_from),
         Repurchases.fit(*learnt_from),
     )
@@ -165,7 +163,7 @@ def fit_on(parts: list[Part], shelves: Shelves, settings: TrainingSettings) -> H
     for part in parts:
         space = part.space.on(shelves.shelves[0])
         for examples, shown in ((part.lists, True), (part.turns, False)):
-            matrices.append(examples.matrix(space, shown))
+            matrices.append(examples.matrix(shelves, space, shown))
             clicked.append(examples.impressions.strength > 0)
             weights.append(examples.weights(settings))
     return fit_ranker(np.concatenate(matrices), np.concatenate(clicked), np.concatenate(weights), settings)

@@ -97,6 +97,10 @@ class PlacedRecommender:
         rows, sources = found.rows[order], found.sources[order]
         return Ranked(rows, scores[order], sources, self._anchors(situation, rows, sources))
 
+    def at(self, shelf: Shelf) -> PlacedRecommender:
+        """The same for a later shelf with the same products."""
+        return replace(self, shelf=shelf, space=self.space.at(shelf) if self.space else None)
+
     def knows(self, visitor: Visitors) -> bool:
         """Whether there is a model, and anything to tell one visitor from others by."""
         return self.ranker is not None and bool((visitor.items != UNKNOWN).any())
@@ -121,8 +125,8 @@ class PlacedRecommender:
         if self.space is None or not self.knows(visitor):
             return Situation(self.shelf, visitor, seeds, allowed)
         embeddings = self.space.embed(visitor)
-        together = embeddings.together if for_visitor else self.space.covisits.scores(seeds[None])
-        return Situation(self.shelf, visitor, seeds, allowed, self.space, embeddings, together[0])
+        together = embeddings.together[0] if for_visitor else self.space.successors.towards(seeds)
+        return Situation(self.shelf, visitor, seeds, allowed, self.space, embeddings, together)
 
     def _rank(self, situation: Situation, composition: Composition, most: int) -> tuple[Candidates, Floats]:
         """Candidates and their scores; equal scores are meant to stay in order."""
@@ -174,7 +178,7 @@ class PlacedRecommender:
             return anchors
         for measure, which in (
             (self._bought_together, (Source.BOUGHT_TOGETHER,)),
-            (self._treated_alike, (Source.TOGETHER, Source.TASTE, Source.SIMILAR)),
+            (self._treated_alike, (Source.FOLLOWING, Source.TOGETHER, Source.TASTE, Source.SIMILAR)),
             (self._alike, (Source.ALIKE,)),
         ):
             places = np.flatnonzero(np.logical_or.reduce([sources == source for source in which]))
@@ -189,7 +193,7 @@ class PlacedRecommender:
     def _treated_alike(self, rows: Codes, seeds: Codes) -> Floats:
         assert self.space is not None
         directions = self.space.factors.directions
-        return (directions[rows] @ directions[seeds].T + self.space.covisits.between(rows, seeds)).astype(float)
+        return (directions[rows] @ directions[seeds].T + self.space.successors.between(rows, seeds)).astype(float)
 
     def _alike(self, rows: Codes, seeds: Codes) -> Floats:
         return likeness(self.shelf.items, rows, seeds)

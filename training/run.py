@@ -68,7 +68,7 @@ def _require_features(store: Any) -> None:
     from feast.errors import FeatureServiceNotFoundException
 
     try:
-        for name in ("customer_features", "item_features"):
+        for name in ("customer_features", "item_features", "shelf_features"):
             store.get_feature_service(name)
     except FeatureServiceNotFoundException as error:
         raise InputError("the feature store is not set up yet: run `feast -c feature_repo apply`") from error

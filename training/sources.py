@@ -18,7 +18,7 @@ from feature_repo.filters import Mask
 from feature_repo.ranking import Embeddings
 from feature_repo.reading import Floats
 from feature_repo.shelf import UNKNOWN, Codes, Items, Shelf
-from feature_repo.visitors import Visitors, log_prices
+from feature_repo.visitors import SESSION_GAP_HOURS, Visitors, log_prices
 from training.choosing import best, first_places
 from training.repurchases import DUE_SHARE, last_bought
 from training.space import PlacedSpace
@@ -38,16 +38,18 @@ class Source(IntEnum):
 
     RECENT = 0
     BOUGHT = 1
-    TOGETHER = 2
-    BOUGHT_TOGETHER = 3
-    TASTE = 4
-    SIMILAR = 5
-    ALIKE = 6
-    NEW = 7
-    TRENDING = 8
-    SEGMENT = 9
-    POPULAR = 10
-    PINNED = 11
+    FOLLOWING = 2
+    TOGETHER = 3
+    BOUGHT_TOGETHER = 4
+    TASTE = 5
+    SIMILAR = 6
+    ALIKE = 7
+    SHOWN = 8
+    NEW = 9
+    TRENDING = 10
+    SEGMENT = 11
+    POPULAR = 12
+    PINNED = 13
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,7 @@ class Situation:
         allowed: which rows may be proposed, shape (len(shelf),).
         space: what was learnt of products; None without a model.
         embeddings: of the visitor; None without a model.
-        together: how strongly the seeds point to every product by co-visits, shape (len(shelf),); None without a model.
+        together: how much every product is turned to together with the seeds, shape (len(shelf),); None without a model.
     """
 
     shelf: Shelf
@@ -112,6 +114,20 @@ def together(situation: Situation, most: int) -> Proposal:
     if situation.together is None:
         return _NOTHING
     return _strongest(situation.together, situation, most)
+
+
+def following(situation: Situation, most: int) -> Proposal:
+    """What customers turn to next, from what the visitor turned to in this visit."""
+    if situation.embeddings is None:
+        return _NOTHING
+    return _strongest(situation.embeddings.following_session[0], situation, most)
+
+
+def shown(situation: Situation, most: int) -> Proposal:
+    """What the pages that the visitor is looking at show: he may not have got to it yet."""
+    codes, hours = situation.visitor.shown[0], situation.visitor.shown_hours[0]
+    codes = codes[(codes != UNKNOWN) & (hours <= SESSION_GAP_HOURS)]
+    return _in_order(codes[first_places(codes)], situation, most)
 
 
 def bought_together(situation: Situation, most: int) -> Proposal:
@@ -194,6 +210,7 @@ def popular(situation: Situation, most: int) -> Proposal:
 PROPOSE: Mapping[Source, Callable[[Situation, int], Proposal]] = {
     Source.RECENT: recent,
     Source.BOUGHT: bought,
+    Source.FOLLOWING: following,
     Source.TOGETHER: together,
     Source.BOUGHT_TOGETHER: bought_together,
     Source.TASTE: taste,
@@ -202,6 +219,7 @@ PROPOSE: Mapping[Source, Callable[[Situation, int], Proposal]] = {
     Source.NEW: new,
     Source.TRENDING: trending,
     Source.SEGMENT: segment,
+    Source.SHOWN: shown,
     Source.POPULAR: popular,
 }
 

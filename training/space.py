@@ -1,57 +1,71 @@
-"""What is learnt of products for the sources of candidates, and the same placed on a catalogue."""
+"""What is known of products for the sources of candidates: learnt by training, or by the stream as it goes."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from feature_repo.ranking import Embeddings
 from feature_repo.reading import Floats
 from feature_repo.shelf import Shelf
+from feature_repo.successors import Successors, latest, weighted
 from feature_repo.visitors import Visitors
-from training.covisits import Covisits
 from training.factors import ItemFactors, PlacedFactors
+from training.neighbours import Neighbours
 from training.repurchases import Repurchases
 
 
 @dataclass(frozen=True)
 class ItemSpace:
-    """What is learnt of products without looking at impressions.
+    """What training learns of products without looking at impressions.
 
     Attributes:
         factors: ALS factors.
-        covisits: what is looked at together.
         copurchases: what is bought together.
         repurchases: after how long products are bought again.
     """
 
     factors: ItemFactors
-    covisits: Covisits
-    copurchases: Covisits
+    copurchases: Neighbours
     repurchases: Repurchases
 
     def on(self, shelf: Shelf) -> PlacedSpace:
-        """The same by the rows of a shelf."""
+        """The same by the rows of a shelf, with what the shelf brings along."""
         return PlacedSpace(
-            self.factors.on(shelf), self.covisits.on(shelf), self.copurchases.on(shelf), self.repurchases.on(shelf)
+            self.factors.on(shelf), self.copurchases.on(shelf), self.repurchases.on(shelf), shelf.successors
         )
 
 
 @dataclass(frozen=True)
 class PlacedSpace:
-    """An item space on a shelf; ``cycles`` are hours between repeated purchases, shape (len(shelf),), NaN unknown."""
+    """What is known on a shelf.
+
+    Attributes:
+        factors, copurchases: of the model.
+        cycles: hours between repeated purchases, shape (len(shelf),), NaN unknown.
+        successors: what customers turn to after each product, from the shelf.
+    """
 
     factors: PlacedFactors
-    covisits: Covisits
-    copurchases: Covisits
+    copurchases: Neighbours
     cycles: Floats
+    successors: Successors
+
+    def at(self, shelf: Shelf) -> PlacedSpace:
+        """The same for a later or earlier shelf with the same products."""
+        return replace(self, successors=shelf.successors)
 
     def embed(self, visitors: Visitors) -> Embeddings:
         """Where visitors are, from their recent interactions alone."""
+        factors, successors, size = self.factors, self.successors, len(self.factors.vectors)
+        of_session, of_earlier, of_all = latest(visitors)
         return Embeddings(
-            items=self.factors.vectors,
-            directions=self.factors.directions,
-            visitors=self.factors.fold_in(visitors.items, visitors.interest),
-            last=self.factors.last(visitors),
-            session=self.factors.session(visitors),
-            together=self.covisits.scores(visitors.items),
+            items=factors.vectors,
+            directions=factors.directions,
+            visitors=factors.fold_in(visitors.items, visitors.interest),
+            last=factors.last(visitors),
+            session=factors.session(visitors),
+            following_last=weighted(visitors.items, of_session == 1, size, successors.following),
+            following_session=weighted(visitors.items, of_session, size, successors.following),
+            following_earlier=weighted(visitors.items, of_earlier, size, successors.following),
+            together=weighted(visitors.items, of_all, size, successors.together),
         )

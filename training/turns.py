@@ -88,12 +88,13 @@ def _others(
     rng = np.random.default_rng(settings.seed)
     numbers = shelves.number(moments.times)
     others = []
-    # Every shelf lists the same products in the same order, so one placement serves all.
+    # Every shelf lists the same products in the same order, so the model has to be placed once only.
     placed = space.on(shelves.shelves[0])
     for turn in range(len(moments)):
         shelf = shelves.shelves[numbers[turn]]
         visitor = visitors.take(slice(turn, turn + 1))
-        proposed, _ = propose(shelf, placed, visitor, placed.embed(visitor), on_sale(shelf), settings.candidates)
+        there = placed.at(shelf)
+        proposed, _ = propose(shelf, there, visitor, there.embed(visitor), on_sale(shelf), settings.candidates)
         proposed = proposed[proposed != moments.items[turn]]
         others.append(rng.permutation(proposed)[: settings.turn_negatives])
     return others

@@ -50,7 +50,11 @@ FREQUENT = {
 TIMEOUT_SECONDS = 120.0
 # When a row was written; and as of when a customer's row holds, which is not before it was known whose events they are,
 # and so depends on what came together in a batch.
-INCIDENTAL = {Entity.CUSTOMER: ["created", "place", "event_timestamp"], Entity.ITEM: ["created", "place"]}
+INCIDENTAL = {
+    Entity.CUSTOMER: ["created", "place", "event_timestamp"],
+    Entity.EXPOSURE: ["created", "place", "event_timestamp"],
+    Entity.ITEM: ["created", "place"],
+}
 
 
 class Traffic:
@@ -162,7 +166,7 @@ class Installation:
                 **{
                     entity.value: {
                         row[entity.key]: rounded(row)
-                        for row in latest_rows(entity).drop(INCIDENTAL[entity]).to_pylist()
+                        for row in latest_rows(tables.ACTIVITY[entity]).drop(INCIDENTAL[entity]).to_pylist()
                     }
                     for entity in Entity
                 },
@@ -260,7 +264,7 @@ def online_values(installation: Installation) -> dict[bytes, dict[bytes, Any]]:
         key: {
             name: raw if name.startswith(b"_ts") else value(raw)
             for name, raw in values.items()
-            if name != b"_ts:customer_activity"
+            if name not in (b"_ts:customer_activity", b"_ts:customer_exposure")
         }
         for key, values in installation.online().items()
     }

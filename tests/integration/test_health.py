@@ -35,7 +35,7 @@ from ingestion import health, offsets
 from ingestion.metrics import HealthCollector
 
 TOPIC = "shelfwise.health-test"
-VIEWS = ("customer_activity", "item_activity", "item_catalog", "catalog_index")
+VIEWS = ("customer_activity", "customer_exposure", "item_activity", "item_catalog", "catalog_index")
 FOLLOWING = (EVENTS, *ACTIVITY.values())
 VIEW = orjson.dumps({"type": "track", "event": VIEWED, "properties": {"product_id": "p"}})
 

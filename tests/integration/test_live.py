@@ -74,6 +74,13 @@ class Shop:
         features = open_store().get_online_features(["customer_activity:event_count"], [{"customer_id": customer}])
         return features.to_dict()["event_count"][0] or 0
 
+    def next_to(self, product: str) -> list[str]:
+        """What the online store says that customers turn to after a product."""
+        from feature_repo.store import open_store
+
+        features = open_store().get_online_features(["item_transitions:next_items"], [{"product_id": product}])
+        return features.to_dict()["next_items"][0] or []
+
     def rows(self, table: tables.Table) -> list[dict[str, Any]]:
         return DeltaTable(table.uri).to_pyarrow_table().to_pylist()
 
@@ -128,6 +135,24 @@ def test_whatever_arrives_goes_through(shop: Shop) -> None:
     reasons = sorted(row["reason"] for row in shop.rows(tables.QUARANTINE))
     assert reasons == ["empty", "malformed_json", "missing_field", "oversized"]
     assert run(shop.stack.environment(), "reconcile").returncode == 0
+
+
+def test_what_is_turned_to_next_is_learnt_as_it_goes_and_survives_a_restart(shop: Shop) -> None:
+    def turn_to(product: str) -> None:
+        shop.send(shop.view("tia", products=[{"product_id": product}]))
+
+    often = {"SHELFWISE_STREAM__TRANSITIONS_SECONDS": "0.2"}
+    with shop.stream(**often):
+        turn_to("first")
+        turn_to("second")
+        wait_for(lambda: shop.next_to("first") == ["second"])
+        assert shop.next_to("second") == []
+    stored = {row["product_id"]: row["next_items"] for row in shop.rows(tables.ITEM_TRANSITIONS)}
+    assert stored["first"] == ["second"]
+    with shop.stream(**often):
+        turn_to("third")
+        wait_for(lambda: shop.next_to("second") == ["third"])
+        assert sorted(shop.next_to("first")) == ["second", "third"]
 
 
 def test_what_another_run_left_in_the_pipe_does_not_count(shop: Shop) -> None:

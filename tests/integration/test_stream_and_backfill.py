@@ -22,7 +22,7 @@ from own_stack import OwnStack
 from redis import Redis
 
 from feature_repo import tables
-from feature_repo.aggregates import ACTION_OF_EVENT, Entity, decayed_sums
+from feature_repo.aggregates import ACTION_OF_EVENT, Entity, decayed_sums, last_k
 from feature_repo.contract import ADDED, CLICKED, LIST_VIEWED, ORDERED, VIEWED
 from feature_repo.settings import Settings, get_settings
 
@@ -55,31 +55,37 @@ def session(customer: str, ago: timedelta, number: int) -> list[Event]:
 def expected(events: list[Event], entity: Entity, key: str) -> dict[str, Any]:
     """What the store should hold of ``key``: an independent, slow and obvious computation."""
     touched: list[tuple[float, Event]] = []
-    recent: list[tuple[int, str, int]] = []
+    sequence: list[tuple[int, str, int]] = []
     sums = {aggregate.name: 0.0 for aggregate in decayed_sums(entity)}
     count = 0
     for one in events:
-        products = [product["product_id"] for product in one["properties"]["products"]]
-        if entity is Entity.CUSTOMER:
-            times = int(one["event"] in ACTION_OF_EVENT and one["userId"] == key)
+        products = one["properties"]["products"]
+        if entity is Entity.ITEM:
+            named = [product["product_id"] for product in products].count(key)
+            times = named if one["event"] in {a.event for a in decayed_sums(entity)} else 0
         else:
-            times = products.count(key) if one["event"] in {a.event for a in decayed_sums(entity)} else 0
+            concerns = one["event"] == LIST_VIEWED if entity is Entity.EXPOSURE else one["event"] in ACTION_OF_EVENT
+            times = int(concerns and one["userId"] == key)
         if times:
             moment = datetime.fromisoformat(one["timestamp"]).timestamp()
             touched += [(moment, one)] * times
             count += times
-            if entity is Entity.CUSTOMER:
-                action = int(ACTION_OF_EVENT[one["event"]])
-                recent += [(round(moment * 1000), product, action) for product in products]
+            action = int(ACTION_OF_EVENT.get(one["event"], 0))
+            for product in products:
+                detail = action if entity is Entity.CUSTOMER else product.get("position", 0)
+                sequence.append((round(moment * 1000), product["product_id"], detail))
+    if not touched:
+        return {"event_count": None}
     last = max(moment for moment, _ in touched)
     for aggregate in decayed_sums(entity):
         for moment, one in touched:
             if one["event"] == aggregate.event:
                 sums[aggregate.name] += math.pow(0.5, (last - moment) / aggregate.half_life_seconds)
     values: dict[str, Any] = {"last_event_at": last, "event_count": count, **sums}
-    if entity is Entity.CUSTOMER:
-        newest = sorted(recent, reverse=True)[:50]
-        values["recent_times"], values["recent_items"], values["recent_actions"] = map(list, zip(*newest, strict=True))
+    if declared := last_k(entity):
+        newest = sorted(sequence, reverse=True)[: declared.k]
+        times_, items, details = map(list, zip(*newest, strict=True))
+        values |= dict(zip(declared.columns, (items, details, times_), strict=True))
     return values
 
 
@@ -128,7 +134,7 @@ class Story:
     def check(self, customers: list[str]) -> None:
         seen = {product["product_id"] for one in self.events for product in one["properties"]["products"]}
         products = sorted(seen)
-        for entity, keys in ((Entity.CUSTOMER, customers), (Entity.ITEM, products)):
+        for entity, keys in ((Entity.CUSTOMER, customers), (Entity.EXPOSURE, customers), (Entity.ITEM, products)):
             for key in keys:
                 stored, wanted = self.online(entity, key), expected(self.events, entity, key)
                 for name, value in wanted.items():

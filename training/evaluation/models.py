@@ -11,7 +11,7 @@ import numpy as np
 
 from feature_repo.reading import Floats
 from feature_repo.shelf import UNKNOWN, Codes
-from training.candidates import best
+from training.choosing import best
 from training.evaluation.log import Lines
 from training.evaluation.popularity import RecentCounts
 from training.evaluation.stream import Query, Stream

@@ -113,5 +113,5 @@ class Shelfwise:
         )
         items = Items.from_columns(columns, until[owner], history.words)
         recommender = self._workshop.recommender
-        matrix = Examples(lists, visitors, items).matrix(recommender.space.on(shelves.shelves[0]), shown=False)
+        matrix = Examples(lists, visitors, items).matrix(shelves, recommender.space.on(shelves.shelves[0]), shown=False)
         return np.asarray(recommender.ranker.predict_proba(matrix)[:, 1], dtype=float)

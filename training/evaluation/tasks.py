@@ -1,6 +1,8 @@
 """The three tasks: which questions are asked of a recommender, and what would have been right.
 
-- ``next``: for each session that starts after the cut, and each prefix of its sequence of products, what comes next?
+- ``next``: for each session that starts after the cut, and each prefix of its sequence of products, what comes next? It is
+  asked right after the prefix's last event, when the page with that product is shown: what the customer is shown on his way
+  to the next product would give it away.
 - ``purchase``: for each such session with an order, just before its first product went into the cart: what is ordered?
 - ``rerank``: for each list of five products or more, seen after the cut, that led to a click: which are clicked?
 
@@ -22,6 +24,8 @@ from training.evaluation.log import CHECKED_OUT, ITEM_ACTIONS, SHOWN, Clock, Lin
 from training.evaluation.ragged import Ragged
 
 SHORTEST_LIST = 5
+# The contract's times are in milliseconds.
+_RIGHT_AFTER = 0.001
 
 
 class Task(StrEnum):
@@ -86,9 +90,13 @@ def queries_of(task: Task, log: Log, cut: float) -> Queries:
 
 @dataclass(frozen=True)
 class _Sequences:
-    """The sequences of all sessions, one after the other, with their keys of the clock."""
+    """The sequences of all sessions, one after the other, with their keys of the clock.
+
+    ``previous`` is the time of the session's last event before each line, also if that was a repeat.
+    """
 
     lines: Lines
+    previous: Floats
     keys: NDArray[np.int64]
     clock: Clock
 
@@ -98,8 +106,9 @@ class _Sequences:
         lines = lines.take(np.argsort(lines.sessions, kind="stable"))
         new = np.ones(len(lines), dtype=bool)
         new[1:] = (lines.sessions[1:] != lines.sessions[:-1]) | (lines.items[1:] != lines.items[:-1])
+        previous = np.concatenate([lines.times[:1], lines.times[:-1]])[new]
         lines = lines.take(new)
-        return cls(lines, log.clock.keys(lines.sessions, lines.times), log.clock)
+        return cls(lines, previous, log.clock.keys(lines.sessions, lines.times), log.clock)
 
     def starts(self, sessions: Codes) -> NDArray[np.int64]:
         return np.searchsorted(self.lines.sessions, sessions).astype(np.int64)
@@ -118,7 +127,7 @@ def _next_queries(log: Log, cut: float) -> Queries:
     asked = np.flatnonzero((starts < rows) & (log.starts[lines.sessions] >= cut))
     return Queries(
         Task.NEXT,
-        lines.times[asked],
+        np.minimum(sequences.previous[asked] + _RIGHT_AFTER, lines.times[asked]),
         lines.customers[asked],
         lines.sessions[asked],
         Ragged(lines.items, starts[asked], asked),

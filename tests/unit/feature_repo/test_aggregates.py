@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from feature_repo import aggregates
-from feature_repo.aggregates import DECAYED_SUMS, Entity, decayed_sums
+from feature_repo.aggregates import DECAYED_SUMS, RECENT, Entity, decayed_sums
 from feature_repo.errors import DefinitionError
-from feature_repo.reading import Recent, current_sums, item_rates
+from feature_repo.reading import Sequence, current_sums, item_rates
 from feature_repo.tables import ACTIVITY
 
 
@@ -57,7 +57,9 @@ def test_rates_of_an_item_nobody_touched_are_finite() -> None:
 
 
 def test_a_customer_without_history_has_an_empty_sequence() -> None:
-    assert len(Recent.from_columns({"recent_items": None})) == 0
-    recent = Recent.from_columns({"recent_items": ["b", "a"], "recent_actions": [2, 1], "recent_times": [2500, 1000]})
+    columns = dict(zip(RECENT.columns, ([["b", "a"], None], [[2, 1], None], [[2500, 1000], None]), strict=True))
+    recent, nothing = Sequence.of_rows(RECENT, columns)
+    assert len(nothing) == 0
     assert recent.items == ("b", "a")
+    assert recent.details.tolist() == [2, 1]
     assert recent.times == pytest.approx([2.5, 1.0])

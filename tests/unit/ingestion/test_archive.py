@@ -143,3 +143,16 @@ def test_learn_takes_the_latest_that_was_said_of_a_new_product(monkeypatch: pyte
     assert (row["product_id"], row["name"], row["price"], row["origin"]) == ("pan", "New", 2.0, "events")
     assert row["event_timestamp"] == NOW
     assert row["first_seen_at"] == NOW.timestamp()
+
+
+def test_of_products_the_stored_fields_are_kept() -> None:
+    with_url = pa.struct([("url", pa.string()), *PRODUCT])
+    lists = [None, [{"product_id": "p", "price": 2.0, "url": "u"}, {"product_id": "q"}], [], [{"product_id": "r"}]]
+    columns = {name: pa.nulls(4, EVENTS.schema.field(name).type) for name in EVENTS.schema.names if name != "dt"}
+    columns["products"] = pa.array(lists, pa.list_(with_url))
+    for begin in range(3):
+        kept = event_rows(pa.table(columns).slice(begin))
+        assert kept.schema == EVENTS.schema
+        found = [products and [one["product_id"] for one in products] for products in kept["products"].to_pylist()]
+        assert found == [None, ["p", "q"], [], ["r"]][begin:]
+    assert event_rows(pa.table(columns))["products"][1].as_py()[0]["price"] == 2.0

@@ -133,6 +133,7 @@ def test_the_first_event_that_concerns_an_entity() -> None:
     )
     live = LiveEvents()
     assert live.first_after(NOON, Entity.ITEM) == NOON + 3
+    assert live.first_after(NOON, Entity.EXPOSURE) == NOON + 3
     assert live.first_after(NOON, Entity.CUSTOMER) == NOON + 4
     assert live.first_after(NOON + 5, Entity.CUSTOMER) is None
 

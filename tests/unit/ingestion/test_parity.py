@@ -14,7 +14,7 @@ from offline_data import Shop, arrow, customer_rows, item_rows, shop_events
 
 from feature_repo.aggregates import Entity
 from feature_repo.errors import DefinitionError, InputError, UnavailableError
-from feature_repo.tables import ACTIVITY, CUSTOMER_ACTIVITY, EVENTS, ITEM_ACTIVITY
+from feature_repo.tables import ACTIVITY, CUSTOMER_ACTIVITY, CUSTOMER_EXPOSURE, EVENTS, ITEM_ACTIVITY
 from ingestion import offsets
 from ingestion.locks import stream_paused
 from ingestion.parity import ParityReport, add_arguments, compare, run, sample
@@ -51,7 +51,7 @@ def kafka_events() -> Rows:
 
 def store(
     customers: Callable[[Rows], None] = lambda rows: None, archived: int | None = None, events: Rows | None = None
-) -> tuple[Rows, Rows]:
+) -> dict[Entity, Rows]:
     """Write the events, of which the archive holds the first ``archived``, and the rows that follow from all of them.
 
     Args:
@@ -69,13 +69,15 @@ def store(
         commit_properties=offsets.commit({0: len(held)}),
     )
     of_customers, of_items = customer_rows(events), item_rows(events)
-    for row in (*of_customers, *of_items):
+    of_exposures = customer_rows(events, Entity.EXPOSURE)
+    for row in (*of_customers, *of_exposures, *of_items):
         row["place"] = [sum(event["timestamp"] <= row["event_timestamp"] for event in events)]
         row["recomputed"] = False
     customers(of_customers)
     write_deltalake(CUSTOMER_ACTIVITY.uri, arrow(CUSTOMER_ACTIVITY, of_customers), mode="append")
+    write_deltalake(CUSTOMER_EXPOSURE.uri, arrow(CUSTOMER_EXPOSURE, of_exposures), mode="append")
     write_deltalake(ITEM_ACTIVITY.uri, arrow(ITEM_ACTIVITY, of_items), mode="append")
-    return of_customers, of_items
+    return {Entity.CUSTOMER: of_customers, Entity.EXPOSURE: of_exposures, Entity.ITEM: of_items}
 
 
 def differing(report: ParityReport) -> dict[tuple[str, str], int]:
@@ -164,18 +166,15 @@ def test_a_missing_value_and_a_time_off_by_milliseconds_differ() -> None:
 def test_rows_ahead_of_the_archive_are_left_out() -> None:
     events = kafka_events()
     held = len(events) // 2
-    of_customers, of_items = store(archived=held, events=events)
+    stored = store(archived=held, events=events)
     report = compare(seed=6)
     assert differing(report) == {}
-    assert report.left_out == {
-        Entity.CUSTOMER: sum(row["place"][0] > held for row in of_customers),
-        Entity.ITEM: sum(row["place"][0] > held for row in of_items),
-    }
+    assert report.left_out == {entity: sum(row["place"][0] > held for row in rows) for entity, rows in stored.items()}
 
 
 @pytest.mark.parametrize("entity", Entity)
 def test_a_sample_has_the_latest_row_of_half_the_keys(entity: Entity) -> None:
-    stored = store()[0 if entity is Entity.CUSTOMER else 1]
+    stored = store()[entity]
     newest = {row[entity.key]: row["event_timestamp"] for row in stored}
     rows, _ = sample(entity, 10, {0: 10**6}, seed=7)
     keys = set(rows[entity.key].to_pylist())
@@ -194,7 +193,7 @@ def test_since_takes_later_rows_only() -> None:
     assert rows.num_rows
     assert min(rows["event_timestamp"].to_pylist()) >= since
     assert parity("--since", "2026-06-09T00:00:00Z") == 0
-    assert compare(since=UNTIL + timedelta(days=1)).empty == (Entity.CUSTOMER, Entity.ITEM)
+    assert compare(since=UNTIL + timedelta(days=1)).empty == tuple(Entity)
 
 
 def test_nothing_to_compare_fails_only_if_rows_are_required(capsys: pytest.CaptureFixture[str]) -> None:

@@ -118,6 +118,17 @@ def test_recent_is_ordered_by_time_then_product_then_action_and_cut() -> None:
     assert len(row["recent_items"]) == len(row["recent_times"]) == RECENT.k
 
 
+def test_what_was_shown_keeps_positions_newest_first() -> None:
+    lists = [track(LIST_VIEWED, 0, "p", "q"), track(LIST_VIEWED, 1, "q"), track(CLICKED, 2, "q")]
+    for list_ in lists:
+        list_["products"] = [{**product, "position": place} for place, product in enumerate(list_["products"], 1)]
+    row = answers(Entity.EXPOSURE, lists, ask("c"))[0]
+    assert row["event_count"] == 2
+    assert row["shown_items"] == ["q", "q", "p"]
+    assert row["shown_positions"] == [1, 2, 1]
+    assert row["shown_times"] == [ms(1), ms(0), ms(0)]
+
+
 def test_what_does_not_concern_the_entity_does_not_count() -> None:
     events = [
         track(LIST_VIEWED, 5, "p"),

@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 
 from feature_repo.aggregates import Entity
 from feature_repo.contract import ADDED, CLICKED, LIST_VIEWED, ORDERED, REMOVED, VIEWED, WISHLISTED
-from feature_repo.tables import EVENTS
+from feature_repo.tables import ACTIVITY, EVENTS
 from ingestion import history, offsets, reference
 from ingestion.feature_engine import CustomerFeatures, ItemFeatures
 from ingestion.identity import ties_in
@@ -40,6 +40,7 @@ lines = st.lists(
             "product_id": st.sampled_from(PRODUCTS),
             "price": st.none() | st.floats(0, 100),
             "quantity": st.none() | st.integers(0, 9),
+            "position": st.none() | st.integers(1, 3),
         }
     ),
     min_size=1,
@@ -193,26 +194,32 @@ def test_identities_in_any_order_of_arrival(said: list[dict[str, Any]]) -> None:
 
 
 def check_agreement(arriving: list[dict[str, Any]], cuts: list[int]) -> None:
-    counted, customers, items = check_stream(arriving, cuts)
+    counted, features = check_stream(arriving, cuts)
     stored = table(counted)
     write_deltalake(EVENTS.uri, stored, mode="overwrite", commit_properties=offsets.commit({0: len(arriving)}))
     with tempfile.TemporaryDirectory() as folder:
         computed = history.compute(Path(folder))
-        for entity, file in computed.files.items():
+        for entity in Entity:
+            file = computed.files[ACTIVITY[entity]]
             check_rows(entity, pq.read_table(file), stored)
-            activity = {Entity.CUSTOMER: customers.activity, Entity.ITEM: items.activity}[entity]
+            activity = features[entity].activity
             present = activity.rows(activity.everything(), {})[entity.key].to_pylist()
             assert set(pq.read_table(file)[entity.key].to_pylist()) == set(present)
 
 
 def check_stream(
     arriving: list[dict[str, Any]], cuts: list[int]
-) -> tuple[list[dict[str, Any]], CustomerFeatures, ItemFeatures]:
+) -> tuple[list[dict[str, Any]], dict[Entity, CustomerFeatures | ItemFeatures]]:
     """Run the engine over batches, and compare every row that it would write; returns what it counted, and it."""
     counted: list[dict[str, Any]] = []
     ids = RecentIds(horizon_ms=6 * 3_600_000)
-    customers = CustomerFeatures(lambda keys: table([one for one in counted if one["customer_id"] in keys]))
+
+    def stored_events(keys: set[str]) -> pa.Table:
+        return table([one for one in counted if one["customer_id"] in keys])
+
+    customers = {entity: CustomerFeatures(entity, stored_events) for entity in (Entity.CUSTOMER, Entity.EXPOSURE)}
     items = ItemFeatures()
+    features: dict[Entity, CustomerFeatures | ItemFeatures] = {**customers, Entity.ITEM: items}
     rows: dict[Entity, list[pa.Table]] = {entity: [] for entity in Entity}
     for begin, end in zip([0, *cuts], [*cuts, len(arriving)], strict=True):
         batch = arriving[begin:end]
@@ -221,11 +228,12 @@ def check_stream(
         first = ids.first([one["message_id"] for one in batch], places, received)
         fresh = [one for one, counts in zip(batch, first.tolist(), strict=True) if counts]
         events = table(fresh)
-        changed = {Entity.CUSTOMER: customers.take(events, ties_in(events)), Entity.ITEM: items.take(events)}
+        changed = {entity: one.take(events, ties_in(events)) for entity, one in customers.items()}
+        changed[Entity.ITEM] = items.take(events)
         counted += fresh
-        for entity, activity in ((Entity.CUSTOMER, customers.activity), (Entity.ITEM, items.activity)):
-            rows[entity].append(activity.rows(changed[entity], {0: end}))
+        for entity, one in features.items():
+            rows[entity].append(one.activity.rows(changed[entity], {0: end}))
     stored = table(counted)
     for entity in Entity:
         check_rows(entity, pa.concat_tables(rows[entity]), stored)
-    return counted, customers, items
+    return counted, features

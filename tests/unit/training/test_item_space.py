@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
-from small_shelf import IDS, covisits, factors, shelf, visitors
+from small_shelf import IDS, factors, neighbours, shelf, visitors
 
 from feature_repo.aggregates import Action
 from feature_repo.settings import TrainingSettings
 from feature_repo.shelf import UNKNOWN
 from training.als import fit_factors, interest_matrix
-from training.covisits import SHRINKAGE, Covisits
 from training.events import Interactions
 
 CUP, PAN, RAKE, BALL = range(4)
@@ -112,30 +110,13 @@ def test_als_is_reproducible_and_leaves_out_what_nobody_touched() -> None:
     assert first.vectors[CUP].any()
 
 
-def test_covisits_count_pairs_within_a_visit() -> None:
-    events = interactions(
-        (0, CUP, Action.VIEWED, 0.0),
-        (0, CUP, Action.CLICKED, 1.0),
-        (0, PAN, Action.VIEWED, 2.0),
-        (1, CUP, Action.VIEWED, 3.0),
-        (0, RAKE, Action.VIEWED, 5_000.0),
-    )
-    learnt = Covisits.fit(events, IDS, before=10_000.0)
-    assert learnt.neighbours[CUP, :2].tolist() == [PAN, UNKNOWN], (
-        "the rake came in another visit, and none pairs itself"
-    )
-    count = 1 + 1 / np.sqrt(2)
-    assert learnt.strengths[CUP, 0] == pytest.approx(count / (count + SHRINKAGE))
-    assert not Covisits.fit(events, IDS, before=1.5).strengths.any(), "the pan came later"
-
-
 def test_latest_products_point_most_strongly() -> None:
-    learnt = covisits({"cup": [("pan", 0.6)], "rake": [("pan", 0.3), ("ball", 0.2)]})
+    learnt = neighbours({"cup": [("pan", 0.6)], "rake": [("pan", 0.3), ("ball", 0.2)]})
     scores = learnt.scores(np.array([[UNKNOWN, CUP, RAKE], [UNKNOWN, UNKNOWN, UNKNOWN]]))
     np.testing.assert_allclose(scores, [[0, 0.6 + 0.15, 0, 0.1], [0, 0, 0, 0]], rtol=1e-6)
 
 
-def test_covisits_follow_the_products_to_another_shelf() -> None:
-    learnt = covisits({"cup": [("pan", 0.6), ("rake", 0.4)]})
+def test_neighbours_follow_the_products_to_another_shelf() -> None:
+    learnt = neighbours({"cup": [("pan", 0.6), ("rake", 0.4)]})
     placed = learnt.on(shelf(ids=("rake", "cup")))
     np.testing.assert_allclose(placed.scores(np.array([[1]])), [[0.4, 0.0]], rtol=1e-6)

@@ -10,7 +10,7 @@ from test_item_space import interactions
 from feature_repo.aggregates import Action
 from feature_repo.shelf import UNKNOWN
 from training.copurchases import fit_copurchases
-from training.covisits import SHRINKAGE
+from training.neighbours import SHRINKAGE
 from training.repurchases import CATEGORY_EVIDENCE, PRODUCT_EVIDENCE, Repurchases, last_bought, not_due
 
 CUP, PAN, RAKE, BALL = range(4)

@@ -35,7 +35,7 @@ def situation(
     if not model:
         return Situation(on, visitor, about, allowed)
     placed = space().on(on)
-    return Situation(on, visitor, about, allowed, placed, placed.embed(visitor), placed.covisits.scores(about[None])[0])
+    return Situation(on, visitor, about, allowed, placed, placed.embed(visitor), placed.successors.towards(about))
 
 
 def names(proposal: Proposal) -> list[str]:
@@ -152,7 +152,7 @@ def test_candidates_come_once_each_with_the_first_source_that_proposed_them() ->
     rows, found = propose(on, placed, of, placed.embed(of), ALL, 20)
     assert dict(zip(rows.tolist(), (Source(source) for source in found), strict=True)) == {
         CUP: Source.RECENT,
-        PAN: Source.TOGETHER,
+        PAN: Source.FOLLOWING,
         RAKE: Source.TASTE,
         BALL: Source.POPULAR,
     }

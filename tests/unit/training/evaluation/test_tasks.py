@@ -37,7 +37,7 @@ def test_each_prefix_asks_for_the_next_distinct_product() -> None:
     queries = queries_of(Task.NEXT, shop, 10.0)
     assert lists(queries.prefixes) == [[1], [1, 2]]
     assert lists(queries.wanted) == [[2], [1]]
-    assert queries.moments.tolist() == [13.0, 16.0]
+    assert queries.moments.tolist() == [11.001, 15.001], "right after the prefix's last event"
     assert queries.last.tolist() == [1, 2]
     assert queries.customers.tolist() == queries.sessions.tolist() == [0, 0]
     assert lists(queries.listed) == [[], []]
@@ -52,8 +52,8 @@ def test_sessions_that_began_before_the_cut_ask_nothing_next() -> None:
 def test_queries_are_in_order_of_time_across_sessions() -> None:
     shop = log((1, 1, VIEWED, 1), (2, 0, VIEWED, 2), (3, 0, VIEWED, 3), (4, 1, VIEWED, 4), (5, 0, VIEWED, 5))
     queries = queries_of(Task.NEXT, shop, 0.0)
-    assert queries.moments.tolist() == [3.0, 4.0, 5.0]
-    assert lists(queries.prefixes) == [[2], [1], [2, 3]]
+    assert queries.moments.tolist() == [1.001, 2.001, 3.001]
+    assert lists(queries.prefixes) == [[1], [2], [2, 3]]
 
 
 def test_a_purchase_is_asked_for_before_anything_is_in_the_cart() -> None:

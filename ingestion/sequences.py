@@ -1,7 +1,7 @@
-"""Every customer's last k interactions, in a few large arrays.
+"""Every customer's last k products, of one declared sequence, in a few large arrays.
 
-A customer's interactions lie side by side, newest first; a changed customer's are written anew at the end, and the arrays are
-tidied up when half of them is no longer used. That takes 13 bytes per interaction, and a batch is merged by sorting once.
+A customer's products lie side by side, newest first; a changed customer's are written anew at the end, and the arrays are
+tidied up when half of them is no longer used. That takes 14 bytes per product, and a batch is merged by sorting once.
 """
 
 from __future__ import annotations
@@ -10,21 +10,22 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from feature_repo.aggregates import RECENT
+from feature_repo.aggregates import LastK
 
 Integers = NDArray[np.int64]
 _SPARE = 1_000_000
 
 
-class RecentInteractions:
+class Sequences:
     """The last-k sequences of numbered customers."""
 
-    def __init__(self) -> None:
+    def __init__(self, declared: LastK) -> None:
+        self._k = declared.k
         self._start = np.zeros(0, np.int64)
         self._length = np.zeros(0, np.int64)
         self._ms = np.zeros(0, np.int64)
         self._item = np.zeros(0, np.int32)
-        self._action = np.zeros(0, np.int8)
+        self._detail = np.zeros(0, np.int16)
         self._used = 0
         self._names: list[str] = []
         self._codes: dict[str, int] = {}
@@ -41,35 +42,35 @@ class RecentInteractions:
         """Forget the sequences of ``customers``."""
         self._length[customers] = 0
 
-    def extend(self, customers: Integers, of: Integers, ms: Integers, items: pa.Array, actions: Integers) -> None:
-        """Merge interactions in; the order in which they come does not matter.
+    def extend(self, customers: Integers, of: Integers, ms: Integers, items: pa.Array, details: Integers) -> None:
+        """Merge products in; the order in which they come does not matter.
 
         Args:
             customers: the distinct customers concerned.
-            of: position in ``customers`` of each interaction, shape (m,).
+            of: position in ``customers`` of each product, shape (m,).
             ms: epoch milliseconds, shape (m,).
             items: product ids, shape (m,).
-            actions: codes, shape (m,).
+            details: what is kept of each beside, 0 to 32,767, shape (m,).
         """
         old_of, at = self._places(customers)
         of = np.concatenate([old_of, of])
         ms = np.concatenate([self._ms[at], ms])
         item = np.concatenate([self._item[at], self._encode(items)])
-        action = np.concatenate([self._action[at], actions.astype(np.int8)])
-        order = np.lexsort((-action.astype(np.int64), -self._ranks[item], -ms, of))
+        detail = np.concatenate([self._detail[at], details.astype(np.int16)])
+        order = np.lexsort((-detail.astype(np.int64), -self._ranks[item], -ms, of))
         of = of[order]
         first = np.searchsorted(of, np.arange(len(customers)))
-        newest = order[np.arange(len(of)) - first[of] < RECENT.k]
-        lengths = np.minimum(np.bincount(of, minlength=len(customers)), RECENT.k)
-        self._write(customers, lengths, ms[newest], item[newest], action[newest])
+        newest = order[np.arange(len(of)) - first[of] < self._k]
+        lengths = np.minimum(np.bincount(of, minlength=len(customers)), self._k)
+        self._write(customers, lengths, ms[newest], item[newest], detail[newest])
 
     def columns(self, customers: Integers) -> tuple[pa.Array, pa.Array, pa.Array]:
-        """Items, actions and times (epoch milliseconds) of ``customers``, newest first, as lists."""
+        """Items, details and times (epoch milliseconds) of ``customers``, newest first, as lists."""
         _, at = self._places(customers)
         ends = pa.array(np.concatenate([[0], np.cumsum(self._length[customers])]), pa.int32())
         return (
             pa.ListArray.from_arrays(ends, self._texts.take(pa.array(self._item[at]))),
-            pa.ListArray.from_arrays(ends, pa.array(self._action[at].astype(np.int32))),
+            pa.ListArray.from_arrays(ends, pa.array(self._detail[at].astype(np.int32))),
             pa.ListArray.from_arrays(ends, pa.array(self._ms[at])),
         )
 
@@ -81,13 +82,13 @@ class RecentInteractions:
         return of, self._start[customers][of] + within
 
     def _write(
-        self, customers: Integers, lengths: Integers, ms: Integers, item: NDArray[np.int32], action: NDArray[np.int8]
+        self, customers: Integers, lengths: Integers, ms: Integers, item: NDArray[np.int32], detail: NDArray[np.int16]
     ) -> None:
         end = self._used + len(ms)
         if end > len(self._ms):
             self._tidy(len(ms))
             end = self._used + len(ms)
-        self._ms[self._used : end], self._item[self._used : end], self._action[self._used : end] = ms, item, action
+        self._ms[self._used : end], self._item[self._used : end], self._detail[self._used : end] = ms, item, detail
         self._start[customers] = self._used + np.cumsum(lengths) - lengths
         self._length[customers] = lengths
         self._used = end
@@ -97,7 +98,7 @@ class RecentInteractions:
         everybody = np.arange(len(self._start))
         _, at = self._places(everybody)
         room = 2 * (len(at) + wanted) + _SPARE
-        for name in ("_ms", "_item", "_action"):
+        for name in ("_ms", "_item", "_detail"):
             old = getattr(self, name)
             new = np.zeros(room, old.dtype)
             new[: len(at)] = old[at]

@@ -1,23 +1,16 @@
-"""Which products are looked at together: neighbours by how often customers turn from one to the other in a visit."""
+"""Which products go together: the strongest neighbours of each by counts of pairs."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_matrix, csr_matrix
+from scipy.sparse import csr_matrix
 
 from feature_repo.shelf import UNKNOWN, Codes, Shelf
 
-if TYPE_CHECKING:
-    from training.events import Interactions
-
-NEIGHBOURS = 50
-# Interactions of a visit that are paired: no further apart than this, in steps and in time.
-STEPS = 20
-VISIT_SECONDS = 1_800.0
+MOST = 50
 # Shrinks the strength of pairs of seldom seen products.
 SHRINKAGE = 10.0
 # A visitor's latest interactions count as 1, 1/2, 1/3, ...
@@ -25,8 +18,8 @@ LATEST = 20
 
 
 @dataclass(frozen=True)
-class Covisits:
-    """Each product's strongest neighbours, both arrays of shape (items, NEIGHBOURS), strongest first.
+class Neighbours:
+    """Each product's strongest neighbours, both arrays of shape (items, MOST), strongest first.
 
     ``neighbours`` holds codes by place in ``ids``, padded with :data:`UNKNOWN`; ``strengths`` are cosine-like, in
     0..1, padded with 0.
@@ -37,35 +30,30 @@ class Covisits:
     strengths: NDArray[np.float32]
 
     @classmethod
-    def fit(cls, interactions: Interactions, ids: tuple[str, ...], before: float) -> Covisits:
-        """From what happened before a moment (epoch seconds)."""
-        return cls.of_pairs(_pair_counts(interactions.before(before), len(ids)), ids)
-
-    @classmethod
-    def of_pairs(cls, pairs: csr_matrix, ids: tuple[str, ...]) -> Covisits:
+    def of_pairs(cls, pairs: csr_matrix, ids: tuple[str, ...]) -> Neighbours:
         """From symmetric counts of pairs, shape (items, items), by cosine with shrinkage."""
         scale = 1 / np.sqrt(np.asarray(pairs.sum(axis=1)).ravel() + SHRINKAGE)
         scaled = csr_matrix(pairs.multiply(scale[:, None]).multiply(scale[None, :]))
-        neighbours = np.full((len(ids), NEIGHBOURS), UNKNOWN, dtype=np.int32)
-        strengths = np.zeros((len(ids), NEIGHBOURS), dtype=np.float32)
+        neighbours = np.full((len(ids), MOST), UNKNOWN, dtype=np.int32)
+        strengths = np.zeros((len(ids), MOST), dtype=np.float32)
         for item in range(len(ids)):
             row = slice(scaled.indptr[item], scaled.indptr[item + 1])
             codes, values = scaled.indices[row], scaled.data[row]
-            best = np.lexsort((codes, -values))[:NEIGHBOURS]
+            best = np.lexsort((codes, -values))[:MOST]
             neighbours[item, : len(best)], strengths[item, : len(best)] = codes[best], values[best]
         return cls(ids, neighbours, strengths)
 
-    def on(self, shelf: Shelf) -> Covisits:
+    def on(self, shelf: Shelf) -> Neighbours:
         """The same by the rows of a shelf; products that are not on it fall out."""
         rows = shelf.encode(self.ids)
         there = np.flatnonzero(rows != UNKNOWN)
         known = self.neighbours[there] != UNKNOWN
         codes = np.where(known, rows[self.neighbours[there]], UNKNOWN)
-        neighbours = np.full((len(shelf), NEIGHBOURS), UNKNOWN, dtype=np.int32)
-        strengths = np.zeros((len(shelf), NEIGHBOURS), dtype=np.float32)
+        neighbours = np.full((len(shelf), MOST), UNKNOWN, dtype=np.int32)
+        strengths = np.zeros((len(shelf), MOST), dtype=np.float32)
         neighbours[rows[there]] = codes
         strengths[rows[there]] = np.where(codes != UNKNOWN, self.strengths[there], 0.0)
-        return Covisits(shelf.ids, neighbours, strengths)
+        return Neighbours(shelf.ids, neighbours, strengths)
 
     def scores(self, items: Codes) -> NDArray[np.float32]:
         """How strongly visitors' latest products point to every product, shape (visitors, items).
@@ -88,17 +76,3 @@ class Covisits:
         """How strongly each of ``others`` points to each of ``items``, shape (items, others)."""
         same = self.neighbours[others][None, :, :] == items[:, None, None]
         return np.where(same, self.strengths[others][None, :, :], 0.0).sum(axis=2, dtype=np.float32)
-
-
-def _pair_counts(past: Interactions, size: int) -> csr_matrix:
-    """Symmetric counts of products paired in a visit; a pair d steps apart counts 1/sqrt(d)."""
-    order = np.lexsort((np.arange(len(past)), past.customers))
-    customers, items, times = past.customers[order], past.items[order], past.times[order]
-    counts = csr_matrix((size, size))
-    for steps in range(1, STEPS + 1):
-        near = (customers[steps:] == customers[:-steps]) & (times[steps:] - times[:-steps] <= VISIT_SECONDS)
-        near &= items[steps:] != items[:-steps]
-        values = np.full(int(near.sum()), 1 / np.sqrt(steps))
-        cells = (items[:-steps][near], items[steps:][near])
-        counts = counts + coo_matrix((values, cells), shape=(size, size)).tocsr()
-    return counts + counts.T
