@@ -153,7 +153,9 @@ class Live:
             waiting = any(end > self._place[place.partition] for place, end in ends.items())
             # Once is no proof: they may have arrived just now, or Spark may be starting on a busy machine.
             if waiting and self._doubtful:
-                raise UnavailableError(f"events have been waiting in Kafka for {_STALLED_SECONDS:.0f} s, and none comes")
+                raise UnavailableError(
+                    f"events have been waiting in Kafka for {_STALLED_SECONDS:.0f} s, and none comes"
+                )
             self._came, self._doubtful = time.monotonic(), waiting
 
 
