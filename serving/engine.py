@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -222,7 +223,8 @@ def _explained(
     weights: _Weights,
 ) -> list[Item]:
     ranker = composition.ranking is Ranking.RANKER and placed.knows(visitor)
-    causes = (explain_ranker if ranker else explain_source)(placed, visitor, ranked)
+    explain = partial(explain_ranker, purpose=composition.purpose) if ranker else explain_source
+    causes = explain(placed, visitor, ranked)
     for name, factors in (("boost", weights.boost(ranked.rows)), ("fatigue", weights.fatigue(ranked.rows))):
         for item, why, factor in zip(items, causes, factors.tolist(), strict=True):
             if factor != 1:

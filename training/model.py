@@ -14,7 +14,6 @@ from typing import Any
 import joblib
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.ensemble import HistGradientBoostingClassifier
 
 from feature_repo.aggregates import definition_hash
 from feature_repo.errors import DefinitionError
@@ -22,6 +21,7 @@ from feature_repo.ranking import FEATURES
 from feature_repo.shelf import Shelf
 from training.factors import ItemFactors
 from training.neighbours import Neighbours
+from training.rankers import Purpose, Rankers
 from training.recommending import PlacedRecommender
 from training.repurchases import Repurchases
 from training.space import ItemSpace
@@ -59,23 +59,24 @@ class Recommender:
 
     Attributes:
         space: what is known of products without regard to impressions.
-        ranker: scikit-learn's gradient boosted trees over :data:`feature_repo.ranking.FEATURES`.
+        rankers: scikit-learn's gradient boosted trees over :data:`feature_repo.ranking.FEATURES`, by purpose.
         popular: product ids, most popular first, for when nothing is known of the catalogue.
     """
 
     space: ItemSpace
-    ranker: HistGradientBoostingClassifier
+    rankers: Rankers
     popular: tuple[str, ...]
 
     def on(self, shelf: Shelf) -> PlacedRecommender:
         """This model, ready to answer for a catalogue."""
-        return PlacedRecommender(shelf, self.space.on(shelf), self.ranker)
+        return PlacedRecommender(shelf, self.space.on(shelf), self.rankers)
 
     def fingerprint(self) -> str:
-        """A hash of what was learnt: item space, popularity, and the ranker's answers to fixed questions."""
+        """A hash of what was learnt: item space, popularity, and the rankers' answers to fixed questions."""
         questions = np.random.default_rng(0).normal(0.0, 2.0, (512, len(FEATURES)))
         digest = hashlib.sha256("\n".join((*self.space.factors.ids, *self.popular, *FEATURES)).encode())
-        for array in (*_arrays(self.space).values(), self.ranker.predict_proba(questions)):
+        answers = [self.rankers[purpose].predict_proba(questions) for purpose in Purpose]
+        for array in (*_arrays(self.space).values(), *answers):
             digest.update(np.ascontiguousarray(array).tobytes())
         return digest.hexdigest()[:16]
 
@@ -84,7 +85,7 @@ class Recommender:
         factors = self.space.factors
         arrays = {"ids": np.array(factors.ids), **_arrays(self.space)}
         np.savez(folder / "items.npz", allow_pickle=False, **arrays)
-        joblib.dump(self.ranker, folder / "ranker.joblib")
+        joblib.dump(dict(self.rankers), folder / "rankers.joblib")
         about = {
             "card": asdict(card),
             "factors": {"confidence": factors.confidence, "regularization": factors.regularization},
@@ -113,7 +114,7 @@ class Recommender:
                 Neighbours(ids, arrays["companions"], arrays["bonds"]),
                 Repurchases(ids, arrays["cycles"], arrays["cycle_counts"]),
             )
-        return cls(space, joblib.load(folder / "ranker.joblib"), tuple(about["popular"])), card
+        return cls(space, joblib.load(folder / "rankers.joblib"), tuple(about["popular"])), card
 
 
 def _arrays(space: ItemSpace) -> dict[str, NDArray[Any]]:

@@ -22,13 +22,13 @@ from typing import Any
 
 import numpy as np
 from feast import FeatureStore
-from sklearn.ensemble import HistGradientBoostingClassifier
 
 from feature_repo.aggregates import definition_hash
 from feature_repo.ranking import FEATURES
 from feature_repo.settings import TrainingSettings
 from feature_repo.shelf import Vocabularies
 from training.als import fit_factors
+from training.choices import Choices, purchases, read_choices, turns
 from training.copurchases import fit_copurchases
 from training.evaluation.popularity import Popularity
 from training.events import EventLog, Interactions, Window
@@ -36,12 +36,11 @@ from training.examples import Examples, Shelves
 from training.history import History
 from training.impressions import Impressions, read_impressions
 from training.model import ModelCard, Recommender
-from training.ranker import fit_ranker
+from training.rankers import Purpose, Rankers, fit_ranker
 from training.repurchases import Repurchases
 from training.space import ItemSpace
 from training.steps import Steps
 from training.trial import Trial
-from training.turns import read_turns, sample_turns
 
 FALLBACK_PRODUCTS = 500
 
@@ -75,10 +74,11 @@ class Archive:
 
 @dataclass(frozen=True)
 class Part:
-    """Impressions and turns between two moments, with the item space that has seen neither."""
+    """Impressions, turns and purchases between two moments, with the item space that has seen none of them."""
 
     lists: Examples
     turns: Examples
+    purchases: Examples
     space: ItemSpace
 
 
@@ -104,8 +104,8 @@ def train(
     with steps("ranker's rows, as of each moment"):
         shown = archive.impressions.between(archive.cut, archive.split)
         early = read_part(history, shelves, archive, shown, past, (archive.cut, archive.split), settings)
-    with steps("ranker for the test"):
-        ranker = fit_on([early], shelves, settings)
+    with steps("rankers for the test"):
+        rankers = fit_on([early], shelves, settings)
     with steps("item space before the test"):
         present = fit_space(archive, archive.split, settings)
     with steps("evaluation on the latest lists"):
@@ -113,14 +113,14 @@ def train(
             history, shelves, archive.interactions, Popularity(archive.interactions, len(archive.ids)), settings
         )
         test = Examples.read(history, shelves, archive.impressions.between(archive.split, np.inf))
-        candidate = Recommender(present, ranker, ())
+        candidate = Recommender(present, rankers, ())
         metrics: dict[str, Any] = {
             "rerank_ndcg_at_10": _plain(trial.rerank(candidate, test)),
             "next_product_at_20": {
                 who: _plain(results) for who, results in trial.next_product(candidate, archive.split).items()
             },
         }
-    with steps("ranker and item space on everything"):
+    with steps("rankers and item space on everything"):
         late = read_part(history, shelves, archive, test.impressions, present, (archive.split, np.inf), settings)
         end = archive.until.timestamp() + 1
         recommender = Recommender(
@@ -150,23 +150,34 @@ def read_part(
     between: tuple[float, float],
     settings: TrainingSettings,
 ) -> Part:
-    """The ranker's rows of some lists and of a sample of the turns in the same time, the same share of each."""
-    share = len(impressions) / len(archive.impressions)
+    """The rankers' rows of some lists and of a sample of the choices in the same time, the same share of each."""
+    most = int(settings.max_turns * len(impressions) / len(archive.impressions))
     lists = impressions.rows(impressions.thinned(settings.negatives, settings.seed))
-    turns = sample_turns(archive.interactions, *between, int(settings.max_turns * share), settings.seed)
-    return Part(Examples.read(history, shelves, lists), read_turns(history, shelves, turns, space, settings), space)
+
+    def read(choices: Choices) -> Examples:
+        return read_choices(history, shelves, choices.sample(*between, most, settings.seed), space, settings)
+
+    of_turns, of_purchases = read(turns(archive.interactions)), read(purchases(archive.interactions))
+    return Part(Examples.read(history, shelves, lists), of_turns, of_purchases, space)
 
 
-def fit_on(parts: list[Part], shelves: Shelves, settings: TrainingSettings) -> HistGradientBoostingClassifier:
-    """A ranker fitted on the rows of all parts."""
-    matrices, clicked, weights = [], [], []
-    for part in parts:
-        space = part.space.on(shelves.shelves[0])
-        for examples, shown in ((part.lists, True), (part.turns, False)):
-            matrices.append(examples.matrix(shelves, space, shown))
-            clicked.append(examples.impressions.strength > 0)
-            weights.append(examples.weights(settings))
-    return fit_ranker(np.concatenate(matrices), np.concatenate(clicked), np.concatenate(weights), settings)
+def fit_on(parts: list[Part], shelves: Shelves, settings: TrainingSettings) -> Rankers:
+    """Rankers fitted on the rows of all parts."""
+    of_purpose = {
+        Purpose.TURN: [(part.turns, part.space) for part in parts],
+        Purpose.ORDER: [(part.purchases, part.space) for part in parts],
+        Purpose.LIST: [(part.lists, part.space) for part in parts],
+    }
+    rankers = {}
+    for purpose, several in of_purpose.items():
+        matrices = [
+            examples.matrix(shelves, space.on(shelves.shelves[0]), shown=purpose is Purpose.LIST)
+            for examples, space in several
+        ]
+        chosen = np.concatenate([examples.impressions.strength > 0 for examples, _ in several])
+        weights = np.concatenate([examples.weights(settings) for examples, _ in several])
+        rankers[purpose] = fit_ranker(np.concatenate(matrices), chosen, weights, settings)
+    return rankers
 
 
 def _card(
@@ -181,6 +192,8 @@ def _card(
         "list_rows": sum(len(part.lists.impressions.owner) for part in parts),
         "turns": sum(len(part.turns.impressions) for part in parts),
         "turn_rows": sum(len(part.turns.impressions.owner) for part in parts),
+        "purchases": sum(len(part.purchases.impressions) for part in parts),
+        "purchase_rows": sum(len(part.purchases.impressions.owner) for part in parts),
     }
     times = {"cut": archive.cut, "split": archive.split}
     return ModelCard(

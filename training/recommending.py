@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.ensemble import HistGradientBoostingClassifier
 
 from feature_repo.aggregates import Action
 from feature_repo.filters import Mask
@@ -20,6 +19,7 @@ from feature_repo.shelf import UNKNOWN, Codes, Shelf
 from feature_repo.visitors import Visitors
 from training.candidates import Candidates, gather
 from training.choosing import first_places
+from training.rankers import Rankers
 from training.repurchases import last_bought, not_due
 from training.scenarios import RANKING_ALONE, About, Bought, Composition, Ranking
 from training.selection import capped, diversified, kinds_of, with_arrivals
@@ -60,12 +60,12 @@ class PlacedRecommender:
     Attributes:
         shelf: the catalogue.
         space: what was learnt of products, on this shelf.
-        ranker: gradient boosted trees over :data:`feature_repo.ranking.FEATURES`.
+        rankers: gradient boosted trees over :data:`feature_repo.ranking.FEATURES`, by purpose.
     """
 
     shelf: Shelf
     space: PlacedSpace | None = None
-    ranker: HistGradientBoostingClassifier | None = None
+    rankers: Rankers | None = None
 
     def recommend(
         self,
@@ -103,7 +103,7 @@ class PlacedRecommender:
 
     def knows(self, visitor: Visitors) -> bool:
         """Whether there is a model, and anything to tell one visitor from others by."""
-        return self.ranker is not None and bool((visitor.items != UNKNOWN).any())
+        return self.rankers is not None and bool((visitor.items != UNKNOWN).any())
 
     def waiting(self, visitor: Visitors, composition: Composition) -> Codes:
         """What one visitor has bought and the scenario leaves out until it is due again, as rows."""
@@ -138,10 +138,10 @@ class PlacedRecommender:
             return found, self.shelf.items.rates["popularity"][found.rows]
         found = gather(situation, sources, most, composition.fill)
         if composition.ranking is Ranking.RANKER and len(found):
-            assert self.ranker is not None
+            assert self.rankers is not None
             assert situation.embeddings is not None
             matrix = self.matrix(visitor, found.rows, situation.embeddings)
-            return found, self.ranker.predict_proba(matrix)[:, 1]
+            return found, self.rankers[composition.purpose].predict_proba(matrix)[:, 1]
         if composition.ranking is Ranking.SOURCES:
             return found, 1 / np.arange(1, len(found) + 1)
         return found, found.strengths()

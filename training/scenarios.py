@@ -13,6 +13,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 
 from feature_repo.filters import Filters
 from training.candidates import HOME_SHARES
+from training.rankers import Purpose
 from training.sources import Source
 
 
@@ -71,6 +72,7 @@ class Composition(BaseModel):
         summary: one line for people.
         sources: the share of the candidates that each may fill, in order of precedence.
         ranking: what puts the candidates in order.
+        purpose: the question that the ranker answers, if it does.
         about: which products they should go with.
         needs: of these, a request must have one; none: it need not have any.
         bought: what happens to bought products.
@@ -86,6 +88,7 @@ class Composition(BaseModel):
     summary: str
     sources: dict[Annotated[Source, BeforeValidator(_by_name)], Annotated[float, Field(gt=0, le=1)]]
     ranking: Ranking
+    purpose: Literal[Purpose.TURN, Purpose.ORDER] = Purpose.TURN
     about: About = About.VISITOR
     needs: tuple[Need, ...] = ()
     bought: Bought = Bought.KEEP

@@ -16,13 +16,14 @@ from threadpoolctl import threadpool_limits
 from feature_repo.reading import Floats
 from feature_repo.settings import TrainingSettings
 from feature_repo.shelf import UNKNOWN
+from training.choices import on_sale, turns, visitors_at
 from training.evaluation.measures import Estimate, estimate, first_hit, hit_rate, hits, ndcg
 from training.evaluation.popularity import Popularity
 from training.events import Interactions
 from training.examples import Examples, Shelves
 from training.history import History
 from training.model import Recommender
-from training.turns import on_sale, sample_turns, visitors_at
+from training.rankers import Purpose
 
 DEPTH = 20
 Results = dict[str, Estimate]
@@ -41,9 +42,9 @@ class Trial:
     def rerank(self, recommender: Recommender, test: Examples) -> Results:
         """NDCG@10 of clicked products within test lists, for the model, popularity and the order that was shown."""
         lists, seed = test.impressions, self.settings.seed
-        matrix = test.matrix(self.shelves, recommender.space.on(self.shelves.shelves[0]), shown=False)
+        matrix = test.matrix(self.shelves, recommender.space.on(self.shelves.shelves[0]), shown=True)
         with threadpool_limits(1):
-            scores = recommender.ranker.predict_proba(matrix)[:, 1]
+            scores = recommender.rankers[Purpose.LIST].predict_proba(matrix)[:, 1]
         ranked_by = {
             "model": scores,
             "popularity": self.popularity.at(lists.items, lists.times[lists.owner]),
@@ -58,7 +59,7 @@ class Trial:
 
         ``returning`` are the turns of customers of whom something was known.
         """
-        moments = sample_turns(self.interactions, since, np.inf, self.settings.test_turns, self.settings.seed)
+        moments = turns(self.interactions).sample(since, np.inf, self.settings.test_turns, self.settings.seed)
         visitors = visitors_at(self.history, self.shelves, moments)
         ranked, popular = (np.full((len(moments), DEPTH), UNKNOWN, dtype=np.int32) for _ in range(2))
         shelf_numbers = self.shelves.number(moments.times)
@@ -73,7 +74,8 @@ class Trial:
                     rows = placed.recommend(visitor, allowed, DEPTH, self.settings.candidates).rows
                     ranked[case, : len(rows)] = rows
                     popular[case, : len(best_sold)] = best_sold
-        found = [hits(lists, moments.items, np.arange(len(moments))) for lists in (ranked, popular)]
+        wanted = np.array([chosen[0] for chosen in moments.chosen], dtype=np.int32)
+        found = [hits(lists, wanted, np.arange(len(moments))) for lists in (ranked, popular)]
         outcomes = np.column_stack([measure(one) for one in found for measure in (hit_rate, first_hit)])
         known = (visitors.items != UNKNOWN).any(axis=1)
         return {"all": self._summary(outcomes), "returning": self._summary(outcomes[known])}

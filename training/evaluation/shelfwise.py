@@ -19,8 +19,10 @@ from feature_repo.settings import TrainingSettings
 from feature_repo.shelf import UNKNOWN, Codes, Items, Vocabularies
 from feature_repo.store import open_store
 from feature_repo.visitors import Visitors
+from training.choices import on_sale
 from training.evaluation.leaks import refuse_future
 from training.evaluation.models import DEPTH, Answers
+from training.evaluation.ragged import Ragged
 from training.evaluation.stream import Stream, Variant
 from training.evaluation.tasks import Queries, Task
 from training.events import Window
@@ -29,8 +31,11 @@ from training.history import History
 from training.impressions import Impressions
 from training.model import Recommender
 from training.pipeline import read_archive, train
+from training.rankers import Purpose
+from training.scenarios import RANKING_ALONE
 from training.steps import Steps
-from training.turns import on_sale
+
+_PURPOSES = {Task.NEXT: Purpose.TURN, Task.PURCHASE: Purpose.ORDER}
 
 
 @dataclass(frozen=True)
@@ -88,13 +93,14 @@ class Shelfwise:
         ranked = np.full((len(queries), DEPTH), UNKNOWN, dtype=np.int32)
         numbers = shelves.number(queries.moments)
         allowed = stream.allowed(queries)
+        composition = RANKING_ALONE.model_copy(update={"purpose": _PURPOSES[queries.task]})
         for number in np.unique(numbers):
             shelf = shelves.shelves[number]
             placed, available = self._workshop.recommender.on(shelf), on_sale(shelf)
             for case in np.flatnonzero(numbers == number):
                 visitor = visitors.take(slice(case, case + 1))
                 candidates = self._workshop.settings.candidates
-                rows = placed.recommend(visitor, available & next(allowed), DEPTH, candidates).rows
+                rows = placed.recommend(visitor, available & next(allowed), DEPTH, candidates, composition).rows
                 ranked[case, : len(rows)] = rows
         return ranked
 
@@ -108,10 +114,16 @@ class Shelfwise:
             visitors.device,
             owner,
             listed,
-            np.full(len(listed), np.nan),
+            _places(queries.listed) + 1.0,
             np.zeros(len(listed), dtype=np.int8),
         )
         items = Items.from_columns(columns, until[owner], history.words)
         recommender = self._workshop.recommender
-        matrix = Examples(lists, visitors, items).matrix(shelves, recommender.space.on(shelves.shelves[0]), shown=False)
-        return np.asarray(recommender.ranker.predict_proba(matrix)[:, 1], dtype=float)
+        matrix = Examples(lists, visitors, items).matrix(shelves, recommender.space.on(shelves.shelves[0]), shown=True)
+        return np.asarray(recommender.rankers[Purpose.LIST].predict_proba(matrix)[:, 1], dtype=float)
+
+
+def _places(lists: Ragged) -> Floats:
+    """The place of each element in its list, from 0."""
+    lengths = lists.lengths
+    return np.arange(int(lengths.sum()), dtype=float) - np.repeat(np.cumsum(lengths) - lengths, lengths)

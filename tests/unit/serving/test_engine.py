@@ -20,13 +20,14 @@ from serving.engine import Engine
 from serving.requests import RecommendRequest
 from serving.rules import Rulebook
 from training.model import Recommender
+from training.rankers import Purpose
 
 
 @pytest.fixture(scope="module")
 def model() -> Recommender:
     matrix = np.random.default_rng(0).uniform(0, 1, (200, len(FEATURES)))
     ranker = HistGradientBoostingClassifier(max_iter=5, early_stopping=False).fit(matrix, matrix[:, 3] > 0.5)
-    return Recommender(space(), ranker, ("pan", "cup", "rake"))
+    return Recommender(space(), dict.fromkeys(Purpose, ranker), ("pan", "cup", "rake"))
 
 
 def engine(on: Shelf | None, model: Recommender | None = None) -> Engine:

@@ -12,6 +12,7 @@ from feature_repo.ranking import FEATURES
 from serving.answers import Cause
 from serving.explanations import MOST, explain_ranker, explain_source
 from training.model import Recommender
+from training.rankers import Purpose
 from training.recommending import PlacedRecommender, Ranked
 from training.scenarios import SCENARIOS
 
@@ -32,10 +33,10 @@ def ranker(*names: str) -> HistGradientBoostingClassifier:
 def explained(*names: str) -> tuple[PlacedRecommender, Ranked, list[list[Cause]]]:
     """Of somebody who viewed the cup an hour ago and carted the rake before."""
     on = shelf(last_event_at=[NOW - 60, NOW - 120, None, NOW - 180], views_7d=[5.0, 1.0, 0.0, 3.0])
-    placed = Recommender(space(), ranker(*names), ()).on(on)
+    placed = Recommender(space(), dict.fromkeys(Purpose, ranker(*names)), ()).on(on)
     visitor = visitors(on, [("cup", Action.VIEWED, 1.0), ("rake", Action.ADDED, 3.0)])
     ranked = placed.recommend(visitor, EVERY, 4, 20)
-    return placed, ranked, explain_ranker(placed, visitor, ranked)
+    return placed, ranked, explain_ranker(placed, visitor, ranked, Purpose.TURN)
 
 
 def test_only_what_the_ranker_looks_at_has_an_effect() -> None:
@@ -48,7 +49,7 @@ def test_effects_are_the_change_of_the_score_without_the_feature() -> None:
     on = placed.shelf
     visitor = visitors(on, [("cup", Action.VIEWED, 1.0), ("rake", Action.ADDED, 3.0)])
     assert placed.space is not None
-    assert placed.ranker is not None
+    assert placed.rankers is not None
     matrix = placed.matrix(visitor, ranked.rows, placed.space.embed(visitor))
     for number, causes in enumerate(why):
         assert 0 < len(causes) <= MOST
@@ -57,7 +58,7 @@ def test_effects_are_the_change_of_the_score_without_the_feature() -> None:
         for cause in causes:
             without = matrix[[number]]
             without[0, FEATURES.index(cause.feature)] = np.nan
-            left = placed.ranker.predict_proba(without)[0, 1]
+            left = placed.rankers[Purpose.TURN].predict_proba(without)[0, 1]
             assert cause.effect == pytest.approx(ranked.scores[number] - left, abs=1e-6)
 
 

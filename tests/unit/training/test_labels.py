@@ -8,10 +8,10 @@ import pytest
 from feature_repo.aggregates import Action
 from feature_repo.errors import InputError
 from feature_repo.settings import TrainingSettings
+from training.choices import purchases, turns
 from training.events import Interactions
 from training.impressions import Impressions, choose_lists
-from training.ranker import fit_ranker
-from training.turns import sample_turns, turns
+from training.rankers import fit_ranker
 
 
 def _interactions(*rows: tuple[int, int, Action, float]) -> Interactions:
@@ -28,10 +28,30 @@ def test_turns_are_changes_of_product_by_the_same_customer() -> None:
         (0, 1, Action.ORDERED, 5),
         (0, 1, Action.VIEWED, 6),
     )
-    assert turns(history).tolist() == [0, 1, 3], "an order is no turn, and looking again at what was ordered neither"
-    sampled = sample_turns(history, 2.0, 5.0, 10, seed=1)
-    assert sampled.times.tolist() == [2.0, 4.0]
-    assert len(sample_turns(history, 0.0, 9.0, 1, seed=1)) == 1
+    found = turns(history)
+    assert found.customer_ids.tolist() == [0, 1, 0], (
+        "an order is no turn, and looking again at what was ordered neither"
+    )
+    assert [chosen.tolist() for chosen in found.chosen] == [[1], [1], [2]]
+    assert found.times.tolist() == [1.0, 2.0, 3.001], "right after what came before, if that was in the same visit"
+    assert found.sample(2.0, 5.0, 10, seed=1).times.tolist() == [2.0, 3.001]
+    assert len(found.sample(0.0, 9.0, 1, seed=1)) == 1
+
+
+def test_a_purchase_is_all_that_is_taken_in_a_visit_asked_before_the_first_of_it() -> None:
+    history = _interactions(
+        (0, 1, Action.VIEWED, 1),
+        (0, 2, Action.ADDED, 5),
+        (1, 4, Action.VIEWED, 6),
+        (0, 3, Action.ADDED, 7),
+        (0, 2, Action.ORDERED, 9),
+        (1, 5, Action.ORDERED, 10),
+        (0, 3, Action.ORDERED, 3_000),
+    )
+    found = purchases(history)
+    assert found.customer_ids.tolist() == [0, 1, 0]
+    assert found.times.tolist() == [5.0, 10.0, 3_000.0]
+    assert [chosen.tolist() for chosen in found.chosen] == [[2, 3], [5], [3]]
 
 
 def test_lists_with_clicks_are_kept_and_some_others_the_latest_first() -> None:

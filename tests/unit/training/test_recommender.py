@@ -17,6 +17,7 @@ from feature_repo.aggregates import Action, definition_hash
 from feature_repo.errors import DefinitionError
 from feature_repo.ranking import FEATURES
 from training.model import ModelCard, Recommender
+from training.rankers import Purpose
 
 ALL = np.ones(4, dtype=bool)
 
@@ -32,7 +33,7 @@ def ranker() -> HistGradientBoostingClassifier:
 
 @pytest.fixture
 def recommender(ranker: HistGradientBoostingClassifier) -> Recommender:
-    return Recommender(space(), ranker, ("pan", "cup"))
+    return Recommender(space(), dict.fromkeys(Purpose, ranker), ("pan", "cup"))
 
 
 @pytest.fixture
@@ -87,7 +88,7 @@ def test_product_ids_survive_as_they_are(
             copurchases=replace(original.copurchases, ids=ids),
             repurchases=replace(original.repurchases, ids=ids),
         ),
-        ranker,
+        dict.fromkeys(Purpose, ranker),
         ids,
     )
     renamed.save(tmp_path, card)

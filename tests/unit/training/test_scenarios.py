@@ -14,6 +14,7 @@ from feature_repo.aggregates import Action
 from feature_repo.ranking import FEATURES
 from feature_repo.shelf import UNKNOWN, Shelf
 from training.model import Recommender
+from training.rankers import Purpose
 from training.recommending import PlacedRecommender, Ranked
 from training.scenarios import HOME, SCENARIOS, Composition
 from training.sources import Source
@@ -29,9 +30,8 @@ def model() -> Recommender:
     rng = np.random.default_rng(0)
     matrix = rng.uniform(0, 1, (400, len(FEATURES)))
     liked = matrix[:, FEATURES.index("viewed_together")] > 0.4
-    return Recommender(
-        space(), HistGradientBoostingClassifier(max_iter=10, early_stopping=False).fit(matrix, liked), ()
-    )
+    ranker = HistGradientBoostingClassifier(max_iter=10, early_stopping=False).fit(matrix, liked)
+    return Recommender(space(), dict.fromkeys(Purpose, ranker), ())
 
 
 def ask(

@@ -1,6 +1,13 @@
-"""Fitting the ranker: gradient boosted trees that tell clicked products from those passed over."""
+"""The rankers: gradient boosted trees, one for each question, that tell the products chosen from those passed over.
+
+What a visitor turns to next, what he buys in this visit and what he clicks in a list are different questions: what he has
+just looked at is seldom what he turns to next, but often what he buys.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
 
 import numpy as np
 from sklearn.ensemble import HistGradientBoostingClassifier
@@ -8,6 +15,17 @@ from threadpoolctl import threadpool_limits
 
 from feature_repo.reading import Floats
 from feature_repo.settings import TrainingSettings
+
+
+class Purpose(StrEnum):
+    """The questions."""
+
+    TURN = "turn"  # what the visitor turns to next
+    ORDER = "order"  # what he puts into the cart or buys in this visit
+    LIST = "list"  # which products of a list he clicks
+
+
+Rankers = Mapping[Purpose, HistGradientBoostingClassifier]
 
 
 def fit_ranker(
