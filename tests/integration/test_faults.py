@@ -253,18 +253,26 @@ def check_equal(disturbed: Installation, undisturbed: Installation) -> None:
 
 
 def online_values(installation: Installation) -> dict[bytes, dict[bytes, Any]]:
-    """Values online, with the numbers rounded as :func:`rounded` does."""
+    """Values online, with the numbers rounded as :func:`rounded` does.
+
+    Without what customers turn to next: that is made anew at each start, and which pairs of late events are found depends on
+    what came together.
+    """
     from feast.protos.feast.types.Value_pb2 import Value
+
+    from feature_repo.feast_stores import _field_key
 
     def value(raw: bytes) -> Any:
         message = Value.FromString(raw)
         return f"{message.double_val:.10g}" if message.HasField("double_val") else raw
 
+    learnt = {_field_key("item_transitions", name) for name in tables.ITEM_TRANSITIONS.schema.names}
+    incidental = {b"_ts:customer_activity", b"_ts:customer_exposure", b"_ts:item_transitions", *learnt}
     return {
         key: {
             name: raw if name.startswith(b"_ts") else value(raw)
             for name, raw in values.items()
-            if name not in (b"_ts:customer_activity", b"_ts:customer_exposure")
+            if name not in incidental
         }
         for key, values in installation.online().items()
     }
