@@ -85,6 +85,7 @@ class CustomerFeatures:
         """Fold all stored events of some ids again, from which their values follow."""
         sources = set(moments).union(*(self.identities.sources(key) for key in moments))
         events = contributing(self._stored_events(sources))
+        before = {key for key in moments if key in self.activity}
         numbers = self.activity.forget(list(moments))
         rows, keys, since = attributed(events, self.identities)
         wanted = pc.is_in(keys, value_set=pa.array(list(moments), pa.string())).to_numpy(False)
@@ -93,7 +94,9 @@ class CustomerFeatures:
             self.activity.fold(self._contributions(events, rows[wanted], chosen, since[wanted]))
         for number, moment in zip(numbers.tolist(), moments.values(), strict=True):
             self.activity.date(np.array([number]), moment)
-        return numbers
+        # Of whom nothing was known and nothing is, there is nothing to say.
+        some = [key in before or key in self.activity for key in moments]
+        return numbers[np.array(some, bool)]
 
     def _contributions(self, events: pa.Table, rows: Integers, keys: pa.Array, since: Integers) -> Contributions:
         return of_customers(self.activity.entity, events, rows, keys, since)

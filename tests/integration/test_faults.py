@@ -167,6 +167,7 @@ class Installation:
                     entity.value: {
                         row[entity.key]: rounded(row)
                         for row in latest_rows(tables.ACTIVITY[entity]).drop(INCIDENTAL[entity]).to_pylist()
+                        if row["event_count"]
                     }
                     for entity in Entity
                 },
@@ -266,13 +267,22 @@ def online_values(installation: Installation) -> dict[bytes, dict[bytes, Any]]:
         message = Value.FromString(raw)
         return f"{message.double_val:.10g}" if message.HasField("double_val") else raw
 
+    def nothing_in(values: dict[bytes, bytes]) -> set[bytes]:
+        """The fields of views that say that there was nothing; whether they are there depends on what came together."""
+        fields: set[bytes] = set()
+        for table in tables.ACTIVITY.values():
+            count = values.get(_field_key(table.view, "event_count"))
+            if count is not None and not Value.FromString(count).int64_val:
+                fields |= {_field_key(table.view, name) for name in table.schema.names}
+        return fields
+
     learnt = {_field_key("item_transitions", name) for name in tables.ITEM_TRANSITIONS.schema.names}
     incidental = {b"_ts:customer_activity", b"_ts:customer_exposure", b"_ts:item_transitions", *learnt}
     return {
         key: {
             name: raw if name.startswith(b"_ts") else value(raw)
             for name, raw in values.items()
-            if name not in incidental
+            if name not in incidental | nothing_in(values)
         }
         for key, values in installation.online().items()
     }
