@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from feature_repo.aggregates import ACTION_OF_EVENT, Entity, contributing_events, decayed_sums, last_k
+from feature_repo.runs import spread
 from ingestion.moments import epoch_ms
 
 Integers = NDArray[np.int64]
@@ -82,8 +83,7 @@ class Elements:
         """Those of some contributions, given in ascending order, numbered anew."""
         begin = np.searchsorted(self.rows, rows)
         counts = np.searchsorted(self.rows, rows, side="right") - begin
-        parents = np.repeat(np.arange(len(rows)), counts)
-        chosen = begin[parents] + np.arange(len(parents)) - np.repeat(np.cumsum(counts) - counts, counts)
+        parents, chosen = spread(begin, counts)
         return Elements(parents, self.items.take(pa.array(chosen)), self.details[chosen])
 
 

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from feature_repo.aggregates import NEXT
+from feature_repo.runs import spread
 from feature_repo.tables import ITEM_TRANSITIONS, TIMESTAMP
 from ingestion.moments import epoch_ms
 
@@ -87,9 +88,7 @@ class PairSums:
     def rows(self, codes: Integers) -> pa.Table:
         """Rows of the table of transitions with the present values of some products."""
         begins, ends = np.searchsorted(self._pairs, codes << 32), np.searchsorted(self._pairs, (codes + 1) << 32)
-        of = np.repeat(np.arange(len(codes)), ends - begins)
-        within = np.arange(len(of)) - np.repeat(np.cumsum(ends - begins) - (ends - begins), ends - begins)
-        place = begins[of] + within
+        of, place = spread(begins, ends - begins)
         strongest = np.lexsort((self._pairs[place], -self._sums[place], of))
         rank = np.arange(len(of)) - np.searchsorted(of, of)
         kept = strongest[rank < NEXT.keep]

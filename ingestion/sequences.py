@@ -11,6 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from feature_repo.aggregates import LastK
+from feature_repo.runs import spread
 
 Integers = NDArray[np.int64]
 _SPARE = 1_000_000
@@ -76,10 +77,7 @@ class Sequences:
 
     def _places(self, customers: Integers) -> tuple[Integers, Integers]:
         """Position in ``customers`` and place in the arrays of each of their interactions."""
-        lengths = self._length[customers]
-        of = np.repeat(np.arange(len(customers)), lengths)
-        within = np.arange(len(of)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-        return of, self._start[customers][of] + within
+        return spread(self._start[customers], self._length[customers])
 
     def _write(
         self, customers: Integers, lengths: Integers, ms: Integers, item: NDArray[np.int32], detail: NDArray[np.int16]

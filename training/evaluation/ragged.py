@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from feature_repo.runs import spread
+
 
 @dataclass(frozen=True)
 class Ragged:
@@ -40,14 +42,18 @@ class Ragged:
     @property
     def owner(self) -> NDArray[np.int64]:
         """Number of the list of each of :attr:`flat`."""
-        return np.repeat(np.arange(len(self)), self.lengths)
+        return spread(self.starts, self.lengths)[0]
+
+    @property
+    def places(self) -> NDArray[np.int64]:
+        """The place in its list, from 0, of each of :attr:`flat`."""
+        owner, places = spread(self.starts, self.lengths)
+        return places - self.starts[owner]
 
     @property
     def flat(self) -> NDArray[Any]:
         """All lists, one after the other."""
-        lengths = self.lengths
-        within = np.arange(int(lengths.sum())) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-        return self.values[np.repeat(self.starts, lengths) + within]
+        return self.values[spread(self.starts, self.lengths)[1]]
 
     def take(self, numbers: slice | NDArray[np.integer] | NDArray[np.bool_]) -> Ragged:
         """The chosen lists."""

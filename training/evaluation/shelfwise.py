@@ -22,7 +22,6 @@ from feature_repo.visitors import Visitors
 from training.choices import on_sale
 from training.evaluation.leaks import refuse_future
 from training.evaluation.models import DEPTH, Answers
-from training.evaluation.ragged import Ragged
 from training.evaluation.stream import Stream, Variant
 from training.evaluation.tasks import Queries, Task
 from training.events import Window
@@ -114,16 +113,10 @@ class Shelfwise:
             visitors.device,
             owner,
             listed,
-            _places(queries.listed) + 1.0,
+            (queries.listed.places + 1).astype(float),
             np.zeros(len(listed), dtype=np.int8),
         )
         items = Items.from_columns(columns, until[owner], history.words)
         recommender = self._workshop.recommender
         matrix = Examples(lists, visitors, items).matrix(shelves, recommender.space.on(shelves.shelves[0]), shown=True)
         return np.asarray(recommender.rankers[Purpose.LIST].predict_proba(matrix)[:, 1], dtype=float)
-
-
-def _places(lists: Ragged) -> Floats:
-    """The place of each element in its list, from 0."""
-    lengths = lists.lengths
-    return np.arange(int(lengths.sum()), dtype=float) - np.repeat(np.cumsum(lengths) - lengths, lengths)
