@@ -223,7 +223,7 @@ def _explained(
     weights: _Weights,
 ) -> list[Item]:
     ranker = composition.ranking is Ranking.RANKER and placed.knows(visitor)
-    explain = partial(explain_ranker, purpose=composition.purpose) if ranker else explain_source
+    explain = partial(explain_ranker, composition=composition) if ranker else explain_source
     causes = explain(placed, visitor, ranked)
     for name, factors in (("boost", weights.boost(ranked.rows)), ("fatigue", weights.fatigue(ranked.rows))):
         for item, why, factor in zip(items, causes, factors.tolist(), strict=True):

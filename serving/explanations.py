@@ -12,8 +12,8 @@ from feature_repo.ranking import FEATURES
 from feature_repo.shelf import UNKNOWN
 from feature_repo.visitors import CUSTOMER_SUMS, Visitors
 from serving.answers import Cause
-from training.rankers import Purpose
 from training.recommending import PlacedRecommender, Ranked
+from training.scenarios import Composition
 from training.sources import Source
 
 MOST = 5
@@ -59,21 +59,22 @@ _SIGNALS = {
 }
 
 
-def explain_ranker(placed: PlacedRecommender, visitor: Visitors, ranked: Ranked, purpose: Purpose) -> list[list[Cause]]:
+def explain_ranker(
+    placed: PlacedRecommender, visitor: Visitors, ranked: Ranked, composition: Composition
+) -> list[list[Cause]]:
     """Per product, the features whose value moved the ranker's score most, the strongest first.
 
     A feature's effect is the score minus the score with that feature unknown, everything else as it is. Effects do not
     add up to the score: features that say the same stand in for each other.
     """
     assert placed.space is not None
-    assert placed.rankers is not None
     matrix = placed.matrix(visitor, ranked.rows, placed.space.embed(visitor))
     count, width = matrix.shape
     # Every row once as it is, then once per feature without it.
     variants = np.repeat(matrix[None], width + 1, axis=0)
     for place in range(width):
         variants[place + 1, :, place] = np.nan
-    scores = placed.rankers[purpose].predict_proba(variants.reshape(-1, width))[:, 1].reshape(width + 1, count)
+    scores = placed.scores(variants.reshape(-1, width), composition).reshape(width + 1, count)
     effects = (scores[0] - scores[1:]).T
     return [
         [

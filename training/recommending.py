@@ -115,6 +115,11 @@ class PlacedRecommender:
         """What the ranker looks at for one visitor, shape (len(rows), len(FEATURES))."""
         return features(visitor, self.shelf.items.take(rows), rows, np.zeros(len(rows), dtype=np.int64), embeddings)
 
+    def scores(self, matrix: Floats, composition: Composition) -> Floats:
+        """What the scenario's ranker makes of rows of features, shape (rows,)."""
+        assert self.rankers is not None
+        return np.asarray(self.rankers[composition.purpose].predict_proba(matrix)[:, 1], dtype=float)
+
     def _situation(self, visitor: Visitors, allowed: Mask, composition: Composition, context: Codes) -> Situation:
         allowed = allowed.copy()
         allowed[self.waiting(visitor, composition)] = False
@@ -138,10 +143,8 @@ class PlacedRecommender:
             return found, self.shelf.items.rates["popularity"][found.rows]
         found = gather(situation, sources, most, composition.fill)
         if composition.ranking is Ranking.RANKER and len(found):
-            assert self.rankers is not None
             assert situation.embeddings is not None
-            matrix = self.matrix(visitor, found.rows, situation.embeddings)
-            return found, self.rankers[composition.purpose].predict_proba(matrix)[:, 1]
+            return found, self.scores(self.matrix(visitor, found.rows, situation.embeddings), composition)
         if composition.ranking is Ranking.SOURCES:
             return found, 1 / np.arange(1, len(found) + 1)
         return found, found.strengths()

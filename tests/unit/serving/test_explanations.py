@@ -14,7 +14,7 @@ from serving.explanations import MOST, explain_ranker, explain_source
 from training.model import Recommender
 from training.rankers import Purpose
 from training.recommending import PlacedRecommender, Ranked
-from training.scenarios import SCENARIOS
+from training.scenarios import RANKING_ALONE, SCENARIOS
 
 EVERY = np.ones(4, dtype=bool)
 
@@ -36,7 +36,7 @@ def explained(*names: str) -> tuple[PlacedRecommender, Ranked, list[list[Cause]]
     placed = Recommender(space(), dict.fromkeys(Purpose, ranker(*names)), ()).on(on)
     visitor = visitors(on, [("cup", Action.VIEWED, 1.0), ("rake", Action.ADDED, 3.0)])
     ranked = placed.recommend(visitor, EVERY, 4, 20)
-    return placed, ranked, explain_ranker(placed, visitor, ranked, Purpose.TURN)
+    return placed, ranked, explain_ranker(placed, visitor, ranked, RANKING_ALONE)
 
 
 def test_only_what_the_ranker_looks_at_has_an_effect() -> None:
