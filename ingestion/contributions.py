@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -89,7 +89,12 @@ class Elements:
 
 def contributing(events: pa.Table) -> pa.Table:
     """The rows of the events table that change any feature."""
-    wanted = pc.is_in(events["event"], value_set=pa.array(CONTRIBUTING_EVENTS))
+    return about_products(events, CONTRIBUTING_EVENTS)
+
+
+def about_products(events: pa.Table, names: Sequence[str]) -> pa.Table:
+    """The ``track`` events of some names, among rows of the events table, that name any product."""
+    wanted = pc.is_in(events["event"], value_set=pa.array(names))
     with_products = pc.greater(pc.fill_null(pc.list_value_length(events["products"]), 0), 0)
     return events.filter(pc.and_(pc.and_(pc.equal(events["type"], "track"), wanted), with_products)).combine_chunks()
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from feature_repo.aggregates import NEXT
 from feature_repo.runs import spread
 from feature_repo.tables import ITEM_TRANSITIONS, TIMESTAMP
+from ingestion.contributions import about_products
 from ingestion.moments import epoch_ms
 
 Integers = NDArray[np.int64]
@@ -34,9 +35,7 @@ _FURTHEST_STEPS = 30
 
 def interactions_in(events: pa.Table) -> pa.Table:
     """What rows of the events table say of who dealt with which product when, in the schema :data:`INTERACTIONS`."""
-    wanted = pc.is_in(events["event"], value_set=pa.array(NEXT.events))
-    with_products = pc.greater(pc.fill_null(pc.list_value_length(events["products"]), 0), 0)
-    chosen = events.filter(pc.and_(pc.and_(pc.equal(events["type"], "track"), wanted), with_products)).combine_chunks()
+    chosen = about_products(events, NEXT.events)
     products = chosen["products"].combine_chunks()
     parents = pc.list_parent_indices(products)
     columns = [
@@ -81,9 +80,13 @@ class PairSums:
         np.maximum.at(self._latest, second, moments)
         return np.unique(np.concatenate([first, second]))
 
+    def changed_after(self, ms: int) -> Integers:
+        """The codes of the products that were part of a pair later than that, epoch milliseconds."""
+        return np.flatnonzero(self._latest > ms)
+
     def everything(self) -> Integers:
         """The codes of all products that are part of a pair."""
-        return np.flatnonzero(self._latest)
+        return self.changed_after(0)
 
     def rows(self, codes: Integers) -> pa.Table:
         """Rows of the table of transitions with the present values of some products."""

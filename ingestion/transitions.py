@@ -22,7 +22,6 @@ from feature_repo.aggregates import NEXT
 from feature_repo.settings import get_settings
 from feature_repo.tables import EVENTS, ITEM_TRANSITIONS
 from ingestion import offsets
-from ingestion.moments import epoch_ms
 from ingestion.offsets import Offsets
 from ingestion.online import OnlineStore
 from ingestion.pair_sums import Integers, PairSums, interactions_in
@@ -110,6 +109,4 @@ def _learnt_from_stored(covered: Offsets) -> tuple[PairSums, Integers]:
         )
         for batch in rows.to_arrow_reader(_EVENTS_PER_CHUNK):
             sums.fold(interactions_in(pa.Table.from_batches([batch])))
-    everything = sums.everything()
-    stored = sums.rows(everything)
-    return sums, everything[epoch_ms(stored["event_timestamp"]) > (written or 0)]
+    return sums, sums.changed_after(written or 0)
