@@ -61,25 +61,26 @@ def upsert(incoming: pa.Table, remember: CommitProperties | None = None, offline
     rows = rows.select(CATALOG.schema.names).cast(CATALOG.schema)
     if rows.num_rows:
         stored = stored.cast(CATALOG.schema)
+        known, given = (set(part["product_id"].to_pylist()) for part in (stored, rows))
+        index = _index_row(sorted(known | given)) if given - known else None
         # Online first: if this is cut off, the rows are still news the next time.
         if not offline_only:
-            _write_online(stored, rows)
-        known, given = (set(part["product_id"].to_pylist()) for part in (stored, rows))
-        if given - known:
-            write_deltalake(CATALOG_INDEX.uri, _index_row(sorted(known | given)), mode="append")
+            _write_online(stored, rows, index)
+        if index is not None:
+            write_deltalake(CATALOG_INDEX.uri, index, mode="append")
     if rows.num_rows or remember:
         write_deltalake(table, rows, mode="append", commit_properties=remember)
     return rows.num_rows
 
 
-def _write_online(stored: pa.Table, rows: pa.Table) -> None:
+def _write_online(stored: pa.Table, rows: pa.Table, index: pa.Table | None) -> None:
     online = open_online_store()
     everything = _newest(pa.concat_tables([stored, rows]))
     changed = everything.filter(pc.is_in(everything["product_id"], value_set=rows["product_id"].combine_chunks()))
     if not online.push(CATALOG, changed):
         online.fill(CATALOG, everything, "products")
-    if not pc.all(pc.is_in(rows["product_id"], value_set=stored["product_id"].combine_chunks())).as_py():
-        _push_index(online, sorted(everything["product_id"].to_pylist()))
+    if index is not None:
+        _push_index(online, index)
 
 
 def _news() -> str:
@@ -117,9 +118,9 @@ def _news() -> str:
     """
 
 
-def _push_index(online: OnlineStore, products: list[str]) -> None:
+def _push_index(online: OnlineStore, index: pa.Table) -> None:
     """Put the ids of all products online, so that a service knows what to ask for."""
-    online.fill(CATALOG_INDEX, _index_row(products), "index")
+    online.fill(CATALOG_INDEX, index, "index")
 
 
 def _index_row(products: list[str]) -> pa.Table:
@@ -131,7 +132,7 @@ def _index_row(products: list[str]) -> pa.Table:
 def fill_online(online: OnlineStore) -> int:
     """Put the whole catalogue and its index online; returns how many products that are."""
     rows = current_rows()
-    _push_index(online, sorted(rows["product_id"].to_pylist()))
+    _push_index(online, _index_row(sorted(rows["product_id"].to_pylist())))
     return online.fill(CATALOG, rows, "products")
 
 
