@@ -10,6 +10,7 @@ the way to the next product would give it away.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +20,7 @@ from feature_repo.ranking import NEUTRAL_POSITION
 from feature_repo.reading import Floats
 from feature_repo.settings import TrainingSettings
 from feature_repo.shelf import UNKNOWN, Codes, Items, Shelf
-from feature_repo.visitors import SESSION_GAP_HOURS, Visitors
+from feature_repo.visitors import Visitors
 from training.candidates import propose
 from training.events import Interactions
 from training.examples import Examples, Shelves
@@ -27,7 +28,6 @@ from training.history import History
 from training.impressions import Impressions
 from training.space import ItemSpace
 
-_VISIT_SECONDS = SESSION_GAP_HOURS * 3600
 # The contract's times are in milliseconds.
 _RIGHT_AFTER = 0.001
 _INTEREST = (Action.CLICKED, Action.VIEWED, Action.ADDED)
@@ -69,27 +69,24 @@ class Choices:
 
 def turns(interactions: Interactions) -> Choices:
     """Each time that a customer shows interest in a product that his previous interaction was not about."""
-    order = np.lexsort((np.arange(len(interactions)), interactions.customers))
-    ordered = interactions.part(order)
-    same_customer = np.zeros(len(order), dtype=bool)
-    same_customer[1:] = ordered.customers[1:] == ordered.customers[:-1]
-    previous = np.concatenate([[-np.inf], ordered.times[:-1]])
-    repeated = same_customer & (ordered.items == np.concatenate([[UNKNOWN], ordered.items[:-1]]))
+    ordered, visits = interactions.visits()
+
+    def as_before(values: NDArray[Any]) -> NDArray[np.bool_]:
+        """Which rows have the same value as the row before."""
+        return np.diff(values, prepend=values[:1] - 1) == 0
+
+    repeated = as_before(ordered.customers) & as_before(ordered.items)
     rows = np.flatnonzero(np.isin(ordered.actions, _INTEREST) & ~repeated)
-    times, before = ordered.times[rows], previous[rows]
-    in_visit = same_customer[rows] & (times - before <= _VISIT_SECONDS)
-    asked = np.where(in_visit, np.minimum(before + _RIGHT_AFTER, times), times)
+    times = ordered.times[rows]
+    right_after = np.minimum(ordered.times[rows - 1] + _RIGHT_AFTER, times)
+    asked = np.where(as_before(visits)[rows], right_after, times)
     items = list(ordered.items[rows][:, None])
     return Choices.in_order(interactions.customer_ids[ordered.customers[rows]], asked, items)
 
 
 def purchases(interactions: Interactions) -> Choices:
     """Each visit in which anything was put into the cart or bought: all of that, asked just before the first of it."""
-    order = np.lexsort((np.arange(len(interactions)), interactions.customers))
-    ordered = interactions.part(order)
-    new_visit = np.ones(len(order), dtype=bool)
-    new_visit[1:] = (ordered.customers[1:] != ordered.customers[:-1]) | (np.diff(ordered.times) > _VISIT_SECONDS)
-    visits = np.cumsum(new_visit)
+    ordered, visits = interactions.visits()
     taken = np.flatnonzero(np.isin(ordered.actions, _TAKEN))
     _, first, counts = np.unique(visits[taken], return_index=True, return_counts=True)
     chosen = [

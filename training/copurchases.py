@@ -8,13 +8,11 @@ import numpy as np
 from scipy.sparse import csr_matrix
 
 from feature_repo.aggregates import Action
-from feature_repo.shelf import Codes
 from training.neighbours import Neighbours
 
 if TYPE_CHECKING:
     from training.events import Interactions
 
-VISIT_SECONDS = 1_800.0
 _TAKEN = (Action.ADDED, Action.ORDERED)
 
 
@@ -37,13 +35,9 @@ def fit_copurchases(interactions: Interactions, ids: tuple[str, ...], before: fl
 def _baskets(past: Interactions, items: int) -> csr_matrix:
     """Visits x items: 1 for each product that was taken in a visit."""
     taken = past.part(np.flatnonzero(np.isin(past.actions, _TAKEN)))
-    order = np.lexsort((taken.times, taken.customers))
-    customers, times = taken.customers[order], taken.times[order]
-    another = np.ones(len(order), dtype=bool)
-    another[1:] = (customers[1:] != customers[:-1]) | (times[1:] - times[:-1] > VISIT_SECONDS)
-    visits: Codes = np.cumsum(another).astype(np.int32) - 1
+    taken, visits = taken.visits()
     shape = (int(visits.max(initial=-1)) + 1, items)
-    baskets = csr_matrix((np.ones(len(order)), (visits, taken.items[order])), shape=shape)
+    baskets = csr_matrix((np.ones(len(taken)), (visits, taken.items)), shape=shape)
     baskets.sum_duplicates()
     baskets.data[:] = 1.0
     return baskets

@@ -16,7 +16,9 @@ from feature_repo.contract import LIST_VIEWED
 from feature_repo.errors import InputError
 from feature_repo.reading import Floats
 from feature_repo.shelf import UNKNOWN, Codes
+from feature_repo.visitors import SESSION_GAP_HOURS
 
+VISIT_SECONDS = SESSION_GAP_HOURS * 3600
 BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 END = datetime(9999, 1, 1, tzinfo=UTC)
 
@@ -56,6 +58,17 @@ class Interactions:
         return Interactions(
             self.customers[rows], self.items[rows], self.actions[rows], self.times[rows], self.customer_ids
         )
+
+    def visits(self) -> tuple[Interactions, NDArray[np.int64]]:
+        """The same customer by customer, and the number of the visit that each is part of, ascending.
+
+        A visit ends where the customer does nothing for longer than half an hour.
+        """
+        ordered = self.part(np.lexsort((np.arange(len(self)), self.customers)))
+        begins = np.ones(len(self), dtype=bool)
+        begins[1:] = ordered.customers[1:] != ordered.customers[:-1]
+        begins[1:] |= np.diff(ordered.times) > VISIT_SECONDS
+        return ordered, np.cumsum(begins) - 1
 
     def __len__(self) -> int:
         return len(self.times)
