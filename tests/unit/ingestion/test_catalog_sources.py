@@ -198,7 +198,7 @@ def test_of_rows_about_the_same_moment_the_last_counts(tmp_path: Path) -> None:
 class TestLoad:
     @pytest.fixture(autouse=True)
     def _without_redis(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(catalog_store, "_write_online", lambda stored, rows: None)
+        monkeypatch.setattr(catalog_store, "_write_online", lambda stored, rows, index: None)
 
     def test_remembers_what_gave_no_news(self, tmp_path: Path) -> None:
         file = write(tmp_path / "shop" / "a.csv")
