@@ -14,16 +14,14 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
 
-import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from deltalake import DeltaTable
 from redis.exceptions import RedisError
 
 from feature_repo.aggregates import Entity
 from feature_repo.settings import get_settings
-from feature_repo.tables import ACTIVITY, EVENTS, ITEM_TRANSITIONS
+from feature_repo.tables import ACTIVITY, ITEM_TRANSITIONS
 from ingestion import catalog_store, offsets
 from ingestion.appending import Appender
 from ingestion.archive import Archive, event_rows
@@ -36,6 +34,7 @@ from ingestion.moments import epoch_ms
 from ingestion.offsets import Offsets
 from ingestion.online import OnlineStore
 from ingestion.recent_ids import RecentIds, horizon_ms, place_numbers, stored_ids
+from ingestion.stored_events import one_of, stored_events
 from ingestion.transitions import LiveTransitions
 from ingestion.writer import Writer
 
@@ -200,7 +199,7 @@ class Intake:
         """Without values yet, but with the ties that the stored values have been computed with."""
         features = CustomerFeatures(entity, partial(self._stored_events, entity))
         covered = self._appenders[entity].covered
-        for tie in ties_in(_events(f"type IN {TIE_TYPES} AND {offsets.before(covered)}")):
+        for tie in ties_in(stored_events(f"{one_of('type', TIE_TYPES)} AND {offsets.before(covered)}")):
             features.identities.add(tie)
         return features
 
@@ -208,15 +207,7 @@ class Intake:
         """All events so far of some ids that an entity's features know of, those included that are not in the table yet."""
         self._archive_writer.wait()
         reached = self._appenders[entity].reached(self._read)
-        stored = _events(f"{offsets.before(reached)} AND customer_id IN (SELECT unnest(?))", sorted(customers))
+        stored = stored_events(f"{offsets.before(reached)} AND {one_of('customer_id', customers)}")
         waiting = self._archive.waiting_events()
         mine = waiting.filter(pc.is_in(waiting["customer_id"], value_set=pa.array(sorted(customers), pa.string())))
-        return pa.concat_tables([stored.cast(EVENTS.schema), mine])
-
-
-def _events(condition: str, *parameters: object) -> pa.Table:
-    """Rows of the events table."""
-    with duckdb.connect() as connection:
-        connection.execute("SET TimeZone = 'UTC'")
-        connection.register("events", DeltaTable(EVENTS.uri).to_pyarrow_dataset())
-        return connection.execute(f"SELECT * FROM events WHERE {condition}", list(parameters)).to_arrow_table()
+        return pa.concat_tables([stored, mine])

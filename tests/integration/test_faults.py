@@ -40,14 +40,15 @@ EVENTS_PER_ROUND = 120
 PRODUCTS = [f"p{number}" for number in range(12)]
 CUSTOMERS = [f"c{number}" for number in range(15)]
 VISITORS = [f"v{number}" for number in range(8)]
-START = datetime.now(UTC) - timedelta(days=40)
+DAYS = 12
+START = datetime.now(UTC) - timedelta(days=DAYS)
 FREQUENT = {
     "SHELFWISE_STREAM__MAX_EVENTS_PER_BATCH": "40",
     "SHELFWISE_STREAM__OFFLINE_SECONDS": "0.2",
     "SHELFWISE_STREAM__ARCHIVE_SECONDS": "0.6",
     "SHELFWISE_REDIS__TIMEOUT_SECONDS": "2",
 }
-TIMEOUT_SECONDS = 120.0
+TIMEOUT_SECONDS = 240.0
 # When a row was written; and as of when a customer's row holds, which is not before it was known whose events they are,
 # and so depends on what came together in a batch.
 INCIDENTAL = {
@@ -82,7 +83,7 @@ class Traffic:
     def _event(self, chance: float) -> tuple[bytes, bytes]:
         self._number += 1
         who = self._random.choice(CUSTOMERS + VISITORS)
-        moment = START + timedelta(seconds=self._random.randint(0, 40 * 86_400))
+        moment = START + timedelta(seconds=self._random.randint(0, DAYS * 86_400))
         call: dict[str, Any] = {
             "messageId": f"fault-{self._number}",
             "timestamp": moment.isoformat(timespec="milliseconds"),
