@@ -13,8 +13,9 @@ Then, with the project's own commands:
   rebuild    `python -m ingestion rebuild-online` into an emptied Redis, in its own words; the baseline puts as many hashes,
              copies of 5,000 of them, into an emptied Redis with plain HSET commands, 5,000 to a round trip
 
-In a second experiment, as many customers as told, with ten recent interactions each, are written to an empty Redis through
-`ingestion.online.OnlineStore.fill`, and their memory is scaled to a million customers.
+In a second experiment, as many customers as told, with ten recent interactions each and the 24 products that they were shown
+last, are written to an empty Redis through `ingestion.online.OnlineStore.fill`, and their memory is scaled to a million
+customers.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ from rich.table import Table
 from stream_stack import connect_redis, progress, run, show, simulate, stack, timed
 
 from feature_repo import tables
-from feature_repo.aggregates import RECENT, Entity, decayed_sums
+from feature_repo.aggregates import Entity, decayed_sums, last_k
 
 SIZES = (100_000, 1_000_000)
 LARGE = 10_000_000
@@ -45,7 +46,8 @@ STARTS = 3
 SAMPLED_KEYS = 5_000
 SAMPLED_CUSTOMERS = 1_000
 ROWS_PER_ROUND_TRIP = 5_000
-RECENT_INTERACTIONS = 10
+# What the customers of the second experiment have done, and been shown.
+ELEMENTS = {Entity.CUSTOMER: 10, Entity.EXPOSURE: 24}
 MEGABYTE = 1e6
 REBUILT = re.compile(r"in ([\d.,]+) s \(([\d,]+) rows/s\)")
 
@@ -204,39 +206,43 @@ def fill(customers: int) -> Filled:
     """Write synthetic customers through the online store."""
     from ingestion.online import open_online_store
 
-    server, online, rows = connect_redis(), open_online_store(), _synthetic(customers)
+    server, online = connect_redis(), open_online_store()
+    rows = {entity: _synthetic(entity, customers) for entity in ELEMENTS}
     server.flushall()
     before = _memory(server)
     begun = time.monotonic()
-    online.fill(tables.CUSTOMER_ACTIVITY, rows, "customers")
+    for entity, values in rows.items():
+        online.fill(tables.ACTIVITY[entity], values, entity.value)
     seconds = time.monotonic() - begun
     after = _memory(server)
     data_bytes, all_bytes = (int(after[name] - before[name]) for name in ("used_memory_dataset", "used_memory"))
     return Filled(customers, data_bytes, all_bytes, seconds, _plain_hset(server))
 
 
-def _synthetic(customers: int) -> pa.Table:
-    """Rows of the customers' table with values as they come from events."""
+def _synthetic(entity: Entity, customers: int) -> pa.Table:
+    """Rows of a table of customers with values as they come from events."""
+    declared, length = last_k(entity), ELEMENTS[entity]
+    assert declared
     rng = np.random.default_rng(1)
     now = time.time()
-    size = customers * RECENT_INTERACTIONS
+    size = customers * length
     last = np.round(now - rng.exponential(86_400, customers), 3)
-    ends = pa.array(np.arange(customers + 1) * RECENT_INTERACTIONS, pa.int32())
-    moments = np.repeat((last * 1000).astype(np.int64), RECENT_INTERACTIONS)
-    lists = {
-        "items": pa.array([f"p{number:05d}" for number in rng.integers(0, 20_000, size)]),
-        "actions": pa.array(rng.choice([1, 2, 3], size).astype(np.int32)),
-        "times": pa.array(moments - 60_000 * np.tile(np.arange(RECENT_INTERACTIONS), customers)),
-    }
+    ends = pa.array(np.arange(customers + 1) * length, pa.int32())
+    moments = np.repeat((last * 1000).astype(np.int64), length)
+    lists = (
+        pa.array([f"p{number:05d}" for number in rng.integers(0, 20_000, size)]),
+        pa.array(rng.choice([1, 2, 3], size).astype(np.int32)),
+        pa.array(moments - 60_000 * np.tile(np.arange(length), customers)),
+    )
     columns: dict[str, pa.Array] = {
-        Entity.CUSTOMER.key: pa.array([f"customer-{number:08d}" for number in range(customers)]),
+        entity.key: pa.array([f"customer-{number:08d}" for number in range(customers)]),
         "event_timestamp": pa.array((last * 1000).astype(np.int64)).cast(pa.timestamp("ms", tz="UTC")),
         "last_event_at": pa.array(last),
-        "event_count": pa.array(rng.integers(RECENT_INTERACTIONS, 40, customers)),
-        **{one.name: pa.array(rng.exponential(3, customers)) for one in decayed_sums(Entity.CUSTOMER)},
-        **{f"{RECENT.name}_{part}": pa.ListArray.from_arrays(ends, values) for part, values in lists.items()},
+        "event_count": pa.array(rng.integers(length, 40, customers)),
+        **{one.name: pa.array(rng.exponential(3, customers)) for one in decayed_sums(entity)},
+        **{name: pa.ListArray.from_arrays(ends, values) for name, values in zip(declared.columns, lists, strict=True)},
     }
-    schema = tables.CUSTOMER_ACTIVITY.schema
+    schema = tables.ACTIVITY[entity].schema
     missing = {field.name: pa.nulls(customers, field.type) for field in schema if field.name not in columns}
     columns |= missing
     return pa.table([columns[name] for name in schema.names], names=schema.names).cast(schema)
@@ -316,7 +322,7 @@ def _storage(grown: list[Grown]) -> Table:
 
 
 def _memory_table(filled: Filled) -> Table:
-    table = Table(title=f"{filled.customers:,} customers with {RECENT_INTERACTIONS} interactions each, online")
+    table = Table(title=f"{filled.customers:,} customers online, what they did and were shown")
     table.title_justify = "left"
     table.add_column("what")
     table.add_column("value", justify="right")
@@ -324,8 +330,8 @@ def _memory_table(filled: Filled) -> Table:
         table.add_row(f"{what}, bytes per customer", f"{size / filled.customers:,.0f}")
         scaled = size / filled.customers * 1e6 / MEGABYTE
         table.add_row(f"{what}, MB per million customers (scaled)", f"{scaled:,.0f}")
-    table.add_row("rows/s through the online store", f"{filled.customers / filled.seconds:,.0f}")
-    table.add_row("rows/s with plain HSET", f"{filled.customers / filled.hset_seconds:,.0f}")
+    table.add_row("customers/s through the online store", f"{filled.customers / filled.seconds:,.0f}")
+    table.add_row("customers/s with plain HSET", f"{filled.customers / filled.hset_seconds:,.0f}")
     table.add_row("ratio of the times", f"{filled.seconds / filled.hset_seconds:.1f}x")
     return table
 

@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from itertools import compress
+from itertools import chain, compress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -192,7 +192,8 @@ class FreshRedisOnlineStore(RedisOnlineStore):
                 for key, values in zip(
                     keys[part], zip(*(column[part] for column in columns), strict=True), strict=True
                 ):
-                    pipeline.hset(key, mapping=dict(zip(fields, values, strict=True)))
+                    # The same as hset(), which takes half as long again to put its arguments together.
+                    pipeline.execute_command("HSET", key, *chain.from_iterable(zip(fields, values, strict=True)))
                 known = bool(pipeline.execute()[0]) and known
         return known
 

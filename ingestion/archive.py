@@ -99,7 +99,7 @@ class Archive:
             events: these, as rows of the events table.
             place: where in Kafka the batch ends.
         """
-        self._events.add(events.filter(pa.array(self._events.beyond(events))), place)
+        self._events.add(self._events.parted(events)[1], place)
         bad = pc.invert(rows["good"])
         refused = refused_rows(rows.filter(pc.and_(bad, pa.array(self._quarantine.beyond(rows)))))
         if refused.num_rows:

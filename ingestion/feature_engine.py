@@ -38,11 +38,14 @@ class CustomerFeatures:
         self._stored_events = stored_events
 
     def take(self, events: pa.Table, ties: Iterable[Tie]) -> Integers:
-        """Take in events and the ties among them; returns the numbers of the ids whose values changed, distinct."""
+        """Take in rows of :func:`ingestion.contributions.contributing` and the ties made at the same time.
+
+        Returns:
+            The numbers of the ids whose values changed, distinct.
+        """
         changed = [self._tie(sorted(ties, key=lambda tie: (tie.ms, tie.customer)))]
-        useful = contributing(events)
-        if useful.num_rows:
-            changed.append(self.activity.fold(self._contributions(useful, *attributed(useful, self.identities))))
+        if events.num_rows:
+            changed.append(self.activity.fold(self._contributions(events, *attributed(events, self.identities))))
         return np.unique(np.concatenate(changed))
 
     def _tie(self, ties: Iterable[Tie]) -> Integers:
@@ -109,8 +112,12 @@ class ItemFeatures:
         self.activity = Activity(Entity.ITEM)
 
     def take(self, events: pa.Table) -> Integers:
-        """Take in events; returns the numbers of the items whose values changed, distinct."""
-        added = of_items(contributing(events))
+        """Take in rows of :func:`ingestion.contributions.contributing`.
+
+        Returns:
+            The numbers of the items whose values changed, distinct.
+        """
+        added = of_items(events)
         return self.activity.fold(added) if len(added) else np.zeros(0, np.int64)
 
 

@@ -28,12 +28,16 @@ class Tie:
     customer: str
 
 
+def tying(events: pa.Table) -> pa.Table:
+    """The rows of the events table that may make ties."""
+    return events.filter(pc.is_in(events["type"], value_set=pa.array(TIE_TYPES)))
+
+
 def ties_in(events: pa.Table) -> list[Tie]:
     """The ties that rows of the events table make."""
-    calls = events.filter(pc.is_in(events["type"], value_set=pa.array(TIE_TYPES)))
     names = ["type", "user_id", "anonymous_id", "previous_id", "timestamp"]
     ties = []
-    for row in calls.select(names).to_pylist():
+    for row in tying(events).select(names).to_pylist():
         source = row["anonymous_id"] if row["type"] == "identify" else (row["previous_id"] or "").strip()
         if source and row["user_id"] and source != row["user_id"]:
             ties.append(Tie(source, round(row["timestamp"].timestamp() * 1000), row["user_id"]))

@@ -25,10 +25,10 @@ from feature_repo.tables import ACTIVITY, ITEM_TRANSITIONS
 from ingestion import catalog_store, offsets
 from ingestion.appending import Appender
 from ingestion.archive import Archive, event_rows
-from ingestion.contributions import Integers
+from ingestion.contributions import Integers, contributing
 from ingestion.definition import check_definition
 from ingestion.feature_engine import CustomerFeatures, ItemFeatures
-from ingestion.identity import TIE_TYPES, ties_in
+from ingestion.identity import TIE_TYPES, ties_in, tying
 from ingestion.latest import latest_rows
 from ingestion.moments import epoch_ms
 from ingestion.offsets import Offsets
@@ -94,10 +94,10 @@ class Intake:
             rows: rows of :func:`ingestion.archive.archivable`.
             place: where in Kafka they end.
         """
-        rows = rows.sort_by([("received_at", "ascending"), ("partition", "ascending"), ("offset", "ascending")])
         counted = self._counted(rows)
         events = event_rows(rows.filter(counted))
-        changed = {entity: self._fold(entity, events) for entity in self._features}
+        useful, calls = contributing(events), tying(events)
+        changed = {entity: self._fold(entity, useful, calls) for entity in self._features}
         for entity, numbers in changed.items():
             reached = self._appenders[entity].reached(place)
             values = self._features[entity].activity.rows(numbers, reached)
@@ -154,24 +154,32 @@ class Intake:
 
     def _counted(self, rows: pa.Table) -> pa.Array:
         """Which rows are events that count: good, and the first of their ids."""
-        good = rows["good"].combine_chunks()
-        chosen = rows.filter(good)
-        arrived = epoch_ms(chosen["received_at"])
+        rows = rows.select(["good", "dedup_key", "received_at", "partition", "offset"])
+        by_arrival = [(name, "ascending") for name in ("received_at", "partition", "offset")]
+        order = pc.sort_indices(rows, by_arrival)
+        good = order.filter(rows["good"].take(order).combine_chunks())
+        chosen = rows.take(good)
         places = place_numbers(chosen["partition"], chosen["offset"])
         counted = np.zeros(rows.num_rows, bool)
-        counted[good.to_numpy(False)] = self._ids.first(chosen["dedup_key"].to_pylist(), places, arrived)
+        first = self._ids.first(chosen["dedup_key"].to_pylist(), places, epoch_ms(chosen["received_at"]))
+        counted[good.to_numpy()] = first
         return pa.array(counted)
 
-    def _fold(self, entity: Entity, events: pa.Table) -> Integers:
-        """Let events count for an entity's features that these do not know of; returns the numbers of what changed."""
+    def _fold(self, entity: Entity, useful: pa.Table, calls: pa.Table) -> Integers:
+        """Let events, and calls that tie ids, count that an entity's features do not know of.
+
+        Returns:
+            The numbers of what changed.
+        """
         features = self._features[entity]
-        beyond = self._appenders[entity].beyond(events)
-        fresh = events.filter(pa.array(beyond))
+        appender = self._appenders[entity]
+        _, fresh = appender.parted(useful)
         if isinstance(features, ItemFeatures):
             return features.take(fresh)
-        for tie in ties_in(events.filter(pa.array(~beyond))):
+        known_calls, fresh_calls = appender.parted(calls)
+        for tie in ties_in(known_calls):
             features.identities.add(tie)
-        return features.take(fresh, ties_in(fresh))
+        return features.take(fresh, ties_in(fresh_calls))
 
     def _push(self, entity: Entity, values: pa.Table) -> None:
         """Write values online, until it has worked: what is committed offline must be online."""

@@ -26,6 +26,7 @@ from feature_repo.aggregates import Entity
 from feature_repo.contract import ADDED, CLICKED, LIST_VIEWED, ORDERED, REMOVED, VIEWED, WISHLISTED
 from feature_repo.tables import ACTIVITY, EVENTS
 from ingestion import history, offsets, reference
+from ingestion.contributions import contributing
 from ingestion.feature_engine import CustomerFeatures, ItemFeatures
 from ingestion.identity import ties_in
 from ingestion.recent_ids import RecentIds, place_numbers
@@ -228,8 +229,9 @@ def check_stream(
         first = ids.first([one["message_id"] for one in batch], places, received)
         fresh = [one for one, counts in zip(batch, first.tolist(), strict=True) if counts]
         events = table(fresh)
-        changed = {entity: one.take(events, ties_in(events)) for entity, one in customers.items()}
-        changed[Entity.ITEM] = items.take(events)
+        useful = contributing(events)
+        changed = {entity: one.take(useful, ties_in(events)) for entity, one in customers.items()}
+        changed[Entity.ITEM] = items.take(useful)
         counted += fresh
         for entity, one in features.items():
             rows[entity].append(one.activity.rows(changed[entity], {0: end}))
