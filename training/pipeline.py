@@ -176,7 +176,7 @@ def fit_on(parts: list[Part], shelves: Shelves, settings: TrainingSettings) -> R
         ]
         chosen = np.concatenate([examples.impressions.strength > 0 for examples, _ in several])
         weights = np.concatenate([examples.weights(settings) for examples, _ in several])
-        rankers[purpose] = fit_ranker(np.concatenate(matrices), chosen, weights, settings)
+        rankers[purpose] = fit_ranker(np.concatenate(matrices), chosen, weights, purpose, settings)
     return rankers
 
 

@@ -11,7 +11,7 @@ from feature_repo.settings import TrainingSettings
 from training.choices import purchases, turns
 from training.events import Interactions
 from training.impressions import Impressions, choose_lists
-from training.rankers import fit_ranker
+from training.rankers import Purpose, fit_ranker
 
 
 def _interactions(*rows: tuple[int, int, Action, float]) -> Interactions:
@@ -106,7 +106,7 @@ def test_the_ranker_is_reproducible_and_bears_columns_without_values() -> None:
     matrix = rng.normal(size=(300, 3))
     matrix[:, 1] = np.nan
     clicked, weights = matrix[:, 0] > 0, np.ones(300)
-    first, second = (fit_ranker(matrix, clicked, weights, TrainingSettings(trees=5)) for _ in range(2))
+    first, second = (fit_ranker(matrix, clicked, weights, Purpose.LIST, TrainingSettings(trees=5)) for _ in range(2))
     assert np.array_equal(first.predict_proba(matrix), second.predict_proba(matrix))
     matrix[:, 1] = 3.0
     assert np.array_equal(first.predict_proba(matrix), second.predict_proba(matrix))
