@@ -18,7 +18,7 @@ from feature_repo.tables import ACTIVITY, TIMESTAMP
 from ingestion.contributions import Contributions, Integers
 from ingestion.moments import epoch_ms
 from ingestion.offsets import Offsets
-from ingestion.sequences import MOST_AT_ONCE, Sequences
+from ingestion.sequences import Sequences
 
 _NEVER = np.iinfo(np.int64).min // 2
 
@@ -58,13 +58,11 @@ class Activity:
         self._last[numbers[self._count[numbers] == 0]] = _NEVER
         for position, aggregate in enumerate(decayed_sums(self.entity)):
             self._sums[numbers, position] = rows[aggregate.name].to_numpy()
-        if self._sequences and self._declared:
-            for start in range(0, rows.num_rows, MOST_AT_ONCE):
-                part = rows.slice(start, MOST_AT_ONCE)
-                items, details, times = (part[name].combine_chunks() for name in self._declared.columns)
-                of = items.value_parent_indices().to_numpy().astype(np.int64)
-                times, details = times.flatten().to_numpy(), details.flatten().to_numpy()
-                self._sequences.extend(numbers[start : start + MOST_AT_ONCE], of, times, items.flatten(), details)
+        if self._sequences and self._declared and rows.num_rows:
+            items, details, times = (rows[name].combine_chunks() for name in self._declared.columns)
+            of = items.value_parent_indices().to_numpy().astype(np.int64)
+            times, details = times.flatten().to_numpy(), details.flatten().to_numpy()
+            self._sequences.extend(numbers, of, times, items.flatten(), details)
 
     def fold(self, added: Contributions) -> Integers:
         """Take in contributions; returns the numbers of the keys that changed, distinct."""

@@ -47,10 +47,7 @@ class Appender:
 
     def parted(self, rows: pa.Table) -> tuple[pa.Table, pa.Table]:
         """The rows that the table has taken already, and those that it has not."""
-        beyond = self.beyond(rows)
-        if beyond.all():  # nearly always; copying events takes time
-            return rows.slice(0, 0), rows
-        return rows.filter(pa.array(~beyond)), rows.filter(pa.array(beyond))
+        return offsets.parted(self._reached, rows)
 
     def add(self, rows: pa.Table, place: Offsets) -> None:
         """Take rows that come from what lies before ``place``."""

@@ -80,7 +80,7 @@ def _write_online(stored: pa.Table, rows: pa.Table, index: pa.Table | None) -> N
     if not online.push(CATALOG, changed):
         online.fill(CATALOG, everything, "products")
     if index is not None:
-        _push_index(online, index)
+        online.fill(CATALOG_INDEX, index, "index")
 
 
 def _news() -> str:
@@ -118,12 +118,8 @@ def _news() -> str:
     """
 
 
-def _push_index(online: OnlineStore, index: pa.Table) -> None:
-    """Put the ids of all products online, so that a service knows what to ask for."""
-    online.fill(CATALOG_INDEX, index, "index")
-
-
 def _index_row(products: list[str]) -> pa.Table:
+    """The ids of all products, so that a service knows what to ask for."""
     now = datetime.now(UTC)
     row = {"shop": SHOP, "event_timestamp": now, "created": now, "product_ids": products}
     return pa.Table.from_pylist([row], schema=CATALOG_INDEX.schema)
@@ -132,7 +128,7 @@ def _index_row(products: list[str]) -> pa.Table:
 def fill_online(online: OnlineStore) -> int:
     """Put the whole catalogue and its index online; returns how many products that are."""
     rows = current_rows()
-    _push_index(online, _index_row(sorted(rows["product_id"].to_pylist())))
+    online.fill(CATALOG_INDEX, _index_row(sorted(rows["product_id"].to_pylist())), "index")
     return online.fill(CATALOG, rows, "products")
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import duckdb
 
 from feature_repo.errors import InputError
+from ingestion import sql
 
 TIME_FIELDS = ("timestamp", "originalTimestamp", "sentAt")
 ISO_FORMAT = "%Y-%m-%dT%H:%M:%S.%gZ"
@@ -49,7 +50,7 @@ def _columns(database: duckdb.DuckDBPyConnection, files: Sequence[Path]) -> list
 
 
 def _source(files: Sequence[Path]) -> str:
-    names = ", ".join(_text(str(file)) for file in files)
+    names = ", ".join(sql.text(str(file)) for file in files)
     return f"read_parquet([{names}], union_by_name = true, hive_partitioning = false)"
 
 
@@ -85,7 +86,3 @@ def _without_nulls(json: str) -> str:
 
 def _name(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
-
-
-def _text(value: str) -> str:
-    return "'" + value.replace("'", "''") + "'"

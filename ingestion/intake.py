@@ -34,7 +34,8 @@ from ingestion.moments import epoch_ms
 from ingestion.offsets import Offsets
 from ingestion.online import OnlineStore
 from ingestion.recent_ids import RecentIds, horizon_ms, place_numbers, stored_ids
-from ingestion.stored_events import one_of, stored_events
+from ingestion.sql import one_of
+from ingestion.stored_events import stored_events
 from ingestion.transitions import LiveTransitions
 from ingestion.writer import Writer
 
@@ -104,7 +105,7 @@ class Intake:
             self._push(entity, values)
             self._appenders[entity].add(values, place)
         self._archive.take(rows, counted, events, place)
-        self._transitions.take(events)
+        self._transitions.take(useful)
         self._read = place
 
     def commit_if_due(self) -> None:

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from feature_repo.errors import DefinitionError, UnavailableError
 from feature_repo.settings import get_settings
 from feature_repo.tables import Table
+from ingestion import sql
 
 log = logging.getLogger(__name__)
 
@@ -84,8 +85,7 @@ def reachable(place: Offsets, first: Offsets, following: Offsets) -> Offsets:
 
 def before(place: Offsets) -> str:
     """SQL over the events table: the event lies before ``place``, or did not come from the topic."""
-    topic = get_settings().kafka.events_topic.replace("'", "''")
-    elsewhere = ["partition IS NULL", f"source <> '{topic}'"]
+    elsewhere = ["partition IS NULL", f"source <> {sql.text(get_settings().kafka.events_topic)}"]
     earlier = [f'(partition = {partition} AND "offset" < {offset})' for partition, offset in place.items()]
     return f"({' OR '.join([*elsewhere, *earlier])})"
 
@@ -95,6 +95,14 @@ def beyond(place: Offsets, rows: pa.Table) -> NDArray[np.bool_]:
     known = np.zeros(max([*place, *rows["partition"].unique().to_pylist()], default=-1) + 1, np.int64)
     known[list(place)] = list(place.values())
     return np.asarray(rows["offset"].to_numpy() >= known[rows["partition"].to_numpy()])
+
+
+def parted(place: Offsets, rows: pa.Table) -> tuple[pa.Table, pa.Table]:
+    """The rows, by their ``partition`` and ``offset``, that lie before ``place``, and those that do not."""
+    later = beyond(place, rows)
+    if later.all():  # nearly always; copying events takes time
+        return rows.slice(0, 0), rows
+    return rows.filter(pa.array(~later)), rows.filter(pa.array(later))
 
 
 def steps(start: Offsets, end: Offsets, size: int) -> Iterator[tuple[Offsets, Offsets]]:

@@ -260,6 +260,7 @@ def sample(
     from duckdb_extensions import import_extension
 
     from feature_repo.tables import ACTIVITY
+    from ingestion import sql
     from ingestion.definition import check_columns
 
     table = ACTIVITY[entity]
@@ -271,8 +272,7 @@ def sample(
         connection.execute("SET TimeZone = 'UTC'")
         connection.load_extension("delta")
         # DuckDB's own reader skips the sequences of rows that were not chosen; through Arrow, all would be decoded.
-        place = table.uri.replace("'", "''")
-        connection.execute(f"CREATE TEMP VIEW activity AS SELECT * FROM delta_scan('{place}')")
+        connection.execute(f"CREATE TEMP VIEW activity AS SELECT * FROM delta_scan({sql.text(table.uri)})")
         recent = "event_timestamp >= $since" if since else "true"
         reaches = [covered.get(partition, 0) for partition in range(max(covered, default=-1) + 1)]
         connection.execute(

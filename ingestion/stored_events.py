@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import pyarrow as pa
 from deltalake import DeltaTable, QueryBuilder
 
@@ -18,9 +16,3 @@ def stored_events(condition: str) -> pa.Table:
     """
     found = QueryBuilder().register("events", DeltaTable(EVENTS.uri)).execute(f"SELECT * FROM events WHERE {condition}")
     return pa.table(found.read_all()).cast(EVENTS.schema)
-
-
-def one_of(column: str, values: Iterable[str]) -> str:
-    """The SQL condition that a column's value is one of some texts."""
-    texts = ", ".join("'" + value.replace("'", "''") + "'" for value in sorted(values))
-    return f"{column} IN ({texts})" if texts else "false"

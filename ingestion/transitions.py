@@ -50,8 +50,9 @@ class LiveTransitions:
         self._offline_at = time.time()
 
     def take(self, events: pa.Table) -> None:
-        """Take in rows of the events table."""
-        interactions = interactions_in(events.filter(pa.array(offsets.beyond(self._covered, events))))
+        """Take in rows of :func:`ingestion.contributions.contributing`."""
+        _, fresh = offsets.parted(self._covered, events)
+        interactions = interactions_in(fresh)
         if interactions.num_rows:
             self._taken.append(interactions)
             self.waiting += interactions.num_rows

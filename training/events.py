@@ -18,7 +18,7 @@ from feature_repo.reading import Floats
 from feature_repo.shelf import UNKNOWN, Codes
 from feature_repo.visitors import SESSION_GAP_HOURS
 
-VISIT_SECONDS = SESSION_GAP_HOURS * 3600
+_VISIT_SECONDS = SESSION_GAP_HOURS * 3600
 BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 END = datetime(9999, 1, 1, tzinfo=UTC)
 
@@ -64,10 +64,10 @@ class Interactions:
 
         A visit ends where the customer does nothing for longer than half an hour.
         """
-        ordered = self.part(np.lexsort((np.arange(len(self)), self.customers)))
+        ordered = self.part(np.argsort(self.customers, kind="stable"))
         begins = np.ones(len(self), dtype=bool)
         begins[1:] = ordered.customers[1:] != ordered.customers[:-1]
-        begins[1:] |= np.diff(ordered.times) > VISIT_SECONDS
+        begins[1:] |= np.diff(ordered.times) > _VISIT_SECONDS
         return ordered, np.cumsum(begins) - 1
 
     def __len__(self) -> int:
