@@ -320,15 +320,19 @@ def differences(entity: Entity, stored: pa.Table, recomputed: pa.Table) -> list[
         recomputed: as :func:`ingestion.reference.recompute` returns it for these rows.
     """
     keys, moments = stored["key"].to_pylist(), stored["event_timestamp"].to_pylist()
+    known = [bool(count) for count in recomputed["event_count"].to_pylist()]
     compared = []
     for name in recomputed.schema.names:
         if name == "key":
             continue
         largest = 0.0
         examples = []
-        for key, moment, here, there in zip(
-            keys, moments, stored[name].to_pylist(), recomputed[name].to_pylist(), strict=True
+        for key, moment, some, here, there in zip(
+            keys, moments, known, stored[name].to_pylist(), recomputed[name].to_pylist(), strict=True
         ):
+            if not some and there is None:
+                # All events of this key turned out to be somebody else's: its sums are stored as 0, its time as the row's.
+                there = moment.timestamp() if name == "last_event_at" else 0.0
             if size := _difference(name, here, there):
                 largest = max(largest, size)
                 examples.append(Example(key, moment, here, there))

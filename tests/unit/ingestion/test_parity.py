@@ -12,7 +12,7 @@ import pytest
 from deltalake import write_deltalake
 from offline_data import Shop, arrow, customer_rows, item_rows, shop_events
 
-from feature_repo.aggregates import Entity
+from feature_repo.aggregates import RECENT, Entity, decayed_sums
 from feature_repo.errors import DefinitionError, InputError, UnavailableError
 from feature_repo.tables import ACTIVITY, CUSTOMER_ACTIVITY, CUSTOMER_EXPOSURE, EVENTS, ITEM_ACTIVITY
 from ingestion import offsets
@@ -161,6 +161,24 @@ def test_a_missing_value_and_a_time_off_by_milliseconds_differ() -> None:
     assert found["last_event_at"].largest == pytest.approx(0.002, abs=1e-6)
     assert found["views_1d"].share == 1
     assert json.loads(report.to_json())["features"][0]["entity"] == "customer"
+
+
+@pytest.mark.parametrize(("sums", "agrees"), [(0.0, True), (2.0, False)])
+def test_somebody_of_whom_nothing_is_left(sums: float, agrees: bool) -> None:
+    """As after a tie by which all that he had done turned out to be another customer's."""
+
+    def add(rows: Rows) -> None:
+        emptied = {**rows[-1], "customer_id": "emptied", "event_count": 0}
+        emptied["last_event_at"] = emptied["event_timestamp"].timestamp()
+        emptied |= {name: [] for name in RECENT.columns}
+        rows.append(emptied | {aggregate.name: sums for aggregate in decayed_sums(Entity.CUSTOMER)})
+
+    store(customers=add)
+    report = compare(customers=1_000, items=0, seed=5)
+    assert report.agrees is agrees
+    assert set(differing(report)) == (
+        set() if agrees else {("customer", aggregate.name) for aggregate in decayed_sums(Entity.CUSTOMER)}
+    )
 
 
 def test_rows_ahead_of_the_archive_are_left_out() -> None:
