@@ -73,6 +73,30 @@ FEATURES: tuple[str, ...] = (
     "device",
     "position",
 )
+# What counts relative to the other products of a list, where only these have to be put in order.
+_COMPARED: tuple[str, ...] = (
+    "als_score",
+    "similarity_to_session",
+    "following_last",
+    "following_session",
+    "viewed_together",
+    "category_affinity",
+    "own_interest",
+    "times_shown",
+    "popularity",
+    "click_through",
+    "trend",
+    "age_days",
+    "log_price",
+    "impressions_7d",
+    "orders_30d",
+)
+LIST_FEATURES: tuple[str, ...] = (
+    *FEATURES,
+    "list_length",
+    *(f"{name}_above_mean" for name in _COMPARED),
+    *(f"{name}_place" for name in _COMPARED),
+)
 
 
 @dataclass(frozen=True)
@@ -132,6 +156,56 @@ def features(
     for place, name in enumerate(FEATURES):
         matrix[:, place] = columns[name]
     return matrix
+
+
+def within_lists(matrix: Floats, owner: NDArray[np.integer]) -> Floats:
+    """The features of products of lists, beside those of the other products of the same list.
+
+    Args:
+        matrix: shape (n, len(FEATURES)), all products of every list.
+        owner: the list of each row, ascending, shape (n,).
+
+    Returns:
+        Shape (n, len(LIST_FEATURES)), in the order of :data:`LIST_FEATURES`: ``_above_mean`` is the value minus the list's mean,
+        ``_place`` the share of the list with a higher value.
+    """
+    lists, numbers = np.unique(owner, return_inverse=True)
+    lengths = np.bincount(numbers, minlength=len(lists)).astype(float)
+    wide = np.empty((len(matrix), len(LIST_FEATURES)))
+    own = len(FEATURES)
+    wide[:, :own] = matrix
+    wide[:, own] = lengths[numbers]
+    for number, name in enumerate(_COMPARED):
+        values = matrix[:, FEATURES.index(name)]
+        wide[:, own + 1 + number] = values - _means(values, numbers, len(lists))[numbers]
+        wide[:, own + 1 + len(_COMPARED) + number] = _higher(values, numbers) / lengths[numbers]
+    return wide
+
+
+def columns_of(feature: str, width: int) -> list[int]:
+    """Where a feature and what derives from it stand in a matrix of so many columns."""
+    names = (feature, f"{feature}_above_mean", f"{feature}_place")
+    return [place for place, name in enumerate(LIST_FEATURES[:width]) if name in names]
+
+
+def _means(values: Floats, numbers: NDArray[np.integer], lists: int) -> Floats:
+    """The mean of the known values of each list; NaN without any."""
+    known = ~np.isnan(values)
+    counts = np.bincount(numbers[known], minlength=lists)
+    sums = np.bincount(numbers[known], values[known], minlength=lists)
+    return np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
+
+
+def _higher(values: Floats, numbers: NDArray[np.integer]) -> Floats:
+    """How many rows of its list have a higher value, for each row; NaN for one without a value."""
+    order = np.lexsort((-values, numbers))  # unknown values last
+    ordered, lists = values[order], numbers[order]
+    begins = np.ones(len(order), dtype=bool)
+    begins[1:] = (lists[1:] != lists[:-1]) | (ordered[1:] != ordered[:-1])
+    first_alike = np.maximum.accumulate(np.where(begins, np.arange(len(order)), 0))
+    higher = np.empty(len(order))
+    higher[order] = first_alike - np.searchsorted(lists, lists)
+    return np.where(np.isnan(values), np.nan, higher)
 
 
 def _closeness(codes: Codes, owner: NDArray[np.integer], embeddings: Embeddings) -> dict[str, Floats]:

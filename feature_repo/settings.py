@@ -8,6 +8,7 @@ that is not declared below is refused in both places, so that a misspelt setting
 from __future__ import annotations
 
 import os
+from enum import StrEnum
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -166,20 +167,42 @@ class HealthSettings(Section):
     violation_min_events: int = Field(10, description="fewest such events in the window that are an alarm")
 
 
+class ALSEngine(StrEnum):
+    """What fits the candidate model."""
+
+    IMPLICIT = "implicit"
+    SPARK = "spark"
+
+
+class RankerSettings(Section):
+    """The trees of one of the three rankers; ``python -m training tune`` searches for better ones."""
+
+    trees: int = Field(50, ge=1, description="how many")
+    learning_rate: float = Field(0.12, gt=0, description="how much each corrects those before it")
+    leaves: int = Field(24, ge=2, description="of each")
+    rows_per_leaf: int = Field(40, ge=1, description="at least")
+    l2: float = Field(1.0, ge=0, description="pull of the leaves' values towards zero")
+
+
 class TrainingSettings(Section):
     """What ``python -m training run`` learns from and how."""
 
     seed: int = Field(7, description="seed of everything random in training")
     factors: int = Field(64, description="latent factors of the ALS candidate model")
+    als_on: ALSEngine = Field(
+        ALSEngine.IMPLICIT,
+        description="what fits the ALS: implicit (one thread), or spark (MLlib, on SHELFWISE_SPARK__MASTER)",
+    )
     als_iterations: int = Field(15, description="ALS sweeps")
     als_confidence: float = Field(4.0, description="how much one interaction outweighs none (alpha of implicit ALS)")
     als_regularization: float = Field(2.0, description="pull of the ALS factors towards zero")
-    trees: int = Field(50, description="trees of the ranker")
-    click_weight: float = Field(1.0, description="weight of a clicked product when fitting the ranker")
-    cart_weight: float = Field(3.0, description="weight of a carted product when fitting the ranker")
-    order_weight: float = Field(5.0, description="weight of an ordered product when fitting the ranker")
-    unclicked_lists: float = Field(0.25, description="lists without any click that are kept, per list with one")
-    negatives: int = Field(10, description="most unclicked products per impression list kept as negatives")
+    turn_ranker: RankerSettings = RankerSettings()
+    # Visits with a purchase are few, and large trees learn them by heart.
+    order_ranker: RankerSettings = RankerSettings(leaves=4)
+    list_ranker: RankerSettings = RankerSettings(trees=200, learning_rate=0.08, leaves=16, rows_per_leaf=100)
+    click_weight: float = Field(1.0, description="weight of a product of a list that was clicked")
+    cart_weight: float = Field(1.0, description="weight of one that was put into the cart then")
+    order_weight: float = Field(1.0, description="weight of one that was ordered then")
     max_lists: int = Field(30_000, description="most impression lists used, the latest first")
     test_share: float = Field(0.2, description="last share of the impression lists, held out for evaluation")
     max_turns: int = Field(15_000, description="most moments used at which a customer turned to another product")
@@ -271,16 +294,15 @@ def _config_file() -> Path | None:
     return Path(named) if named else PROJECT_ROOT / "shelfwise.toml"
 
 
-def variable_names() -> dict[str, str]:
+def variable_names(settings: type[BaseModel] = Settings, prefix: str = ENV_PREFIX) -> dict[str, str]:
     """Every environment variable that sets something, with its description."""
     names: dict[str, str] = {}
-    for name, field in Settings.model_fields.items():
-        annotation: Any = field.annotation
+    for name, field in settings.model_fields.items():
+        annotation, variable = field.annotation, f"{prefix}{name.upper()}"
         if isinstance(annotation, type) and issubclass(annotation, Section):
-            for key, inner in annotation.model_fields.items():
-                names[f"{ENV_PREFIX}{name}__{key}".upper()] = inner.description or ""
+            names |= variable_names(annotation, f"{variable}__")
         else:
-            names[f"{ENV_PREFIX}{name}".upper()] = field.description or ""
+            names[variable] = field.description or ""
     return names
 
 

@@ -26,7 +26,7 @@ from serving.requests import RecommendRequest
 from serving.rules import Rulebook
 from training.model import Recommender
 from training.recommending import PlacedRecommender, Ranked
-from training.scenarios import Composition, Need, Ranking
+from training.scenarios import About, Composition, Need, Ranking
 from training.sources import Source
 
 _NOTHING: dict[str, list[Any]] = {
@@ -107,7 +107,7 @@ class Engine:
             return _without_catalogue(state, request, composition)
         placed, shelf, now = state.placed, state.placed.shelf, time.time()
         rules = state.rules.now_in(request.scenario, now)
-        visitor = _visitor(request, customer, shelf, now)
+        visitor = _visitor(request, composition, customer, shelf, now)
         context = shelf.encode(request.context_items)
         composition = _with_caps(composition, rules, request.filters)
         allowed = _allowed(shelf, request, composition, context)
@@ -164,20 +164,33 @@ def _without_catalogue(state: State, request: RecommendRequest, composition: Com
     return Result(items, state.version, "popular" if items else "empty")
 
 
-def _visitor(request: RecommendRequest, customer: CustomerFeatures | None, shelf: Shelf, now: float) -> Visitors:
+def _visitor(
+    request: RecommendRequest, composition: Composition, customer: CustomerFeatures | None, shelf: Shelf, now: float
+) -> Visitors:
     device = np.array([np.nan if request.device is None else DEVICES.index(request.device)])
     columns = customer.columns if customer else _NOTHING
-    return Visitors.from_columns(columns, np.array([now]), shelf, device, request.context_items)
+    looked_at = [] if composition.about is About.LIST else request.context_items
+    return Visitors.from_columns(columns, np.array([now]), shelf, device, looked_at)
 
 
 def _allowed(shelf: Shelf, request: RecommendRequest, composition: Composition, context: Codes) -> Mask:
-    """Rows that may be recommended: in stock, and neither filtered out nor excluded nor looked at already."""
+    """Rows that may be recommended: in stock, and neither filtered out nor excluded nor looked at already.
+
+    Where a list is to be put in order, only what is in it.
+    """
     allowed = shelf.items.available.copy()
     for filters in (request.filters, composition.filters):
         if filters != _NO_FILTERS:
             allowed &= filters.on(shelf)
-    for rows in (context, shelf.encode(request.exclude)):
-        allowed[rows[rows != UNKNOWN]] = False
+    context = context[context != UNKNOWN]
+    if composition.about is About.LIST:
+        in_list = np.zeros(len(shelf), dtype=bool)
+        in_list[context] = True
+        allowed &= in_list
+    else:
+        allowed[context] = False
+    excluded = shelf.encode(request.exclude)
+    allowed[excluded[excluded != UNKNOWN]] = False
     return allowed
 
 
@@ -209,7 +222,7 @@ def _fallback(
 ) -> str | None:
     """What the answer rests on instead of what was asked for; see :class:`serving.requests.Answer`."""
     ranker = composition.ranking is Ranking.RANKER
-    if not (placed.knows(visitor) if ranker else (ranked.sources != Source.POPULAR).any()):
+    if not (placed.knows(visitor, composition) if ranker else (ranked.sources != Source.POPULAR).any()):
         return "popular"
     return "session" if customer is None and (ranker or Need.CUSTOMER in composition.needs) else None
 
@@ -222,7 +235,7 @@ def _explained(
     ranked: Ranked,
     weights: _Weights,
 ) -> list[Item]:
-    ranker = composition.ranking is Ranking.RANKER and placed.knows(visitor)
+    ranker = composition.ranking is Ranking.RANKER and placed.knows(visitor, composition)
     explain = partial(explain_ranker, composition=composition) if ranker else explain_source
     causes = explain(placed, visitor, ranked)
     for name, factors in (("boost", weights.boost(ranked.rows)), ("fatigue", weights.fatigue(ranked.rows))):

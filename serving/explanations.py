@@ -8,7 +8,7 @@ import numpy as np
 
 from feature_repo.aggregates import Action
 from feature_repo.filters import Mask
-from feature_repo.ranking import FEATURES
+from feature_repo.ranking import FEATURES, columns_of
 from feature_repo.shelf import UNKNOWN
 from feature_repo.visitors import CUSTOMER_SUMS, Visitors
 from serving.answers import Cause
@@ -64,17 +64,17 @@ def explain_ranker(
 ) -> list[list[Cause]]:
     """Per product, the features whose value moved the ranker's score most, the strongest first.
 
-    A feature's effect is the score minus the score with that feature unknown, everything else as it is. Effects do not
-    add up to the score: features that say the same stand in for each other.
+    A feature's effect is the score minus the score with that feature, and where it stands in a list by it, unknown,
+    everything else as it is. Effects do not add up to the score: features that say the same stand in for each other.
     """
     assert placed.space is not None
-    matrix = placed.matrix(visitor, ranked.rows, placed.space.embed(visitor))
+    matrix = placed.matrix(visitor, ranked.rows, placed.space.embed(visitor), composition)
     count, width = matrix.shape
     # Every row once as it is, then once per feature without it.
-    variants = np.repeat(matrix[None], width + 1, axis=0)
-    for place in range(width):
-        variants[place + 1, :, place] = np.nan
-    scores = placed.scores(variants.reshape(-1, width), composition).reshape(width + 1, count)
+    variants = np.repeat(matrix[None], len(FEATURES) + 1, axis=0)
+    for place, name in enumerate(FEATURES):
+        variants[place + 1][:, columns_of(name, width)] = np.nan
+    scores = placed.scores(variants.reshape(-1, width), composition).reshape(-1, count)
     effects = (scores[0] - scores[1:]).T
     return [
         [

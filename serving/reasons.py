@@ -49,13 +49,13 @@ class Reasons:
 
     def of(self, source: Source, row: int, anchor: int) -> str:
         """The reason for one product, by what proposed it and the product it goes with."""
-        if source is Source.RECENT:
+        if source is Source.RECENT or (source is Source.GIVEN and self._last_action(row)):
             return self._OWN.get(self._last_action(row), "you viewed this recently")
         if source is Source.BOUGHT:
             return "you bought this before"
         if source is Source.TRENDING:
             return f"trending in {self._within}" if self._within else "trending now"
-        if source is Source.SHOWN:
+        if source is Source.SHOWN or (source is Source.GIVEN and anchor == UNKNOWN):
             return "on the pages you are looking at"
         if source is Source.NEW:
             category = self._shelf.items.category[row]

@@ -31,7 +31,10 @@ class RecommendRequest(RequestModel):
     k: Annotated[int, Field(ge=1, le=_MAX_K, description=f"how many products, 1 to {_MAX_K}")] = 10
     scenario: str = Field("home", description=f"where they will be shown: {_SCENARIOS}; or one of the shop's own")
     context_items: list[Identifier] = Field(
-        [], max_length=100, description="products on the page or in the cart; count as just viewed, are not recommended"
+        [],
+        max_length=100,
+        description="products on the page or in the cart: count as just viewed, are not recommended; "
+        "in the scenario `list`, those to be put in order",
     )
     exclude: list[Identifier] = Field([], max_length=1_000, description="products not to recommend")
     filters: Filters = Filters()
@@ -68,6 +71,7 @@ class RecommendedItem(BaseModel):
         "segment",
         "popular",
         "pinned",
+        "given",
     ] = Field(description="what proposed the product")
     reason: str = Field(description="why, in words for the customer")
     why: list[Why] = Field([], description="only if asked for with `explain`")

@@ -6,13 +6,16 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from sklearn.ensemble import HistGradientBoostingClassifier
 
 from feature_repo import successors
 from feature_repo.aggregates import RECENT, SHOWN, Action, Entity, decayed_sums
+from feature_repo.ranking import FEATURES, LIST_FEATURES
 from feature_repo.shelf import UNKNOWN, Shelf
 from feature_repo.visitors import Visitors
 from training.factors import ItemFactors
 from training.neighbours import MOST, Neighbours
+from training.rankers import Purpose, Rankers
 from training.repurchases import PRODUCT_EVIDENCE, Repurchases
 from training.space import ItemSpace
 
@@ -106,3 +109,19 @@ def space() -> ItemSpace:
         neighbours({"pan": [("rake", 0.4)], "rake": [("pan", 0.4)]}),
         repurchases({"cup": 100.0}),
     )
+
+
+def rankers(*names: str, above: float = 1.0) -> Rankers:
+    """They look at some features only, any of which may be unknown, and like products where their mean is above a value."""
+    places = [FEATURES.index(name) for name in names]
+
+    def fitted(width: int) -> HistGradientBoostingClassifier:
+        rng = np.random.default_rng(0)
+        matrix = np.zeros((2_000, width))
+        matrix[:, places] = rng.uniform(0, 2 * above, (2_000, len(names)))
+        liked = matrix[:, places].mean(axis=1) > above
+        matrix[:, places] = np.where(rng.random((2_000, len(names))) < 0.2, np.nan, matrix[:, places])
+        return HistGradientBoostingClassifier(max_iter=20, early_stopping=False).fit(matrix, liked)
+
+    of_candidates, of_lists = fitted(len(FEATURES)), fitted(len(LIST_FEATURES))
+    return {purpose: of_lists if purpose is Purpose.LIST else of_candidates for purpose in Purpose}

@@ -14,6 +14,7 @@ from feature_repo.errors import ShelfwiseError
 
 COMMANDS = {
     "run": "train a recommender, evaluate it and put it into BentoML's model store",
+    "tune": "search for better trees for the rankers",
     "evaluate": "judge recommenders and baselines by what happened after a moment",
 }
 

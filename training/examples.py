@@ -8,13 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from feature_repo.ranking import FEATURES, NEUTRAL_POSITION, features
+from feature_repo.ranking import FEATURES, features, within_lists
 from feature_repo.reading import Floats
 from feature_repo.settings import TrainingSettings
 from feature_repo.shelf import Items, Shelf
 from feature_repo.visitors import Visitors
 from training.history import History
 from training.impressions import Impressions
+from training.rankers import Purpose
 from training.space import PlacedSpace
 
 # Rows of the catalogue that are held at once, over all the moments it is looked at; bounds memory and reading time.
@@ -82,24 +83,21 @@ class Examples:
         rows = slice(*np.searchsorted(self.impressions.owner, [lists.start, lists.stop]))
         return Examples(self.impressions.between(since, until), self.visitors.take(lists), self.items.take(rows))
 
-    def rows(self, numbers: NDArray[np.integer]) -> Examples:
-        """All lists, with the given rows only."""
-        return Examples(self.impressions.rows(numbers), self.visitors, self.items.take(numbers))
-
-    def matrix(self, shelves: Shelves, space: PlacedSpace, shown: bool) -> Floats:
-        """Ranker features, shape (rows, len(FEATURES)); with the position where it was ``shown``, else neutral."""
+    def matrix(self, shelves: Shelves, space: PlacedSpace, purpose: Purpose) -> Floats:
+        """What the ranker for a purpose looks at, shape (rows, its features)."""
         impressions = self.impressions
         parts = [np.empty((0, len(FEATURES)))]
         for shelf, lists in shelves.blocks(impressions.times, _LISTS_AT_ONCE):
             rows = slice(*np.searchsorted(impressions.owner, [lists.start, lists.stop]))
             visitors = self.visitors.take(lists)
-            position = impressions.position[rows] if shown else NEUTRAL_POSITION
             owner = impressions.owner[rows] - lists.start
             embeddings = space.at(shelf).embed(visitors)
+            position = impressions.position[rows]
             parts.append(
                 features(visitors, self.items.take(rows), impressions.items[rows], owner, embeddings, position)
             )
-        return np.concatenate(parts)
+        matrix = np.concatenate(parts)
+        return within_lists(matrix, impressions.owner) if purpose is Purpose.LIST else matrix
 
     def weights(self, settings: TrainingSettings) -> Floats:
         """Sample weight of each row, by what became of it."""

@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from feast import FeatureStore
+from feast.errors import FeatureServiceNotFoundException
 from numpy.typing import NDArray
 
 from feature_repo.aggregates import Entity
+from feature_repo.errors import InputError
 from feature_repo.reading import Floats
 from feature_repo.shelf import Codes, Shelf, Vocabularies
 
@@ -18,6 +20,19 @@ Columns = dict[str, NDArray[Any]]
 
 # Asked for just before the moment, so that what happened at it is not known yet.
 JUST_BEFORE_SECONDS = 0.001
+
+
+def require_features(store: FeatureStore) -> None:
+    """Refuse a feature store that lacks what is read here.
+
+    Raises:
+        InputError: it does.
+    """
+    try:
+        for name in ("customer_features", "item_features", "shelf_features"):
+            store.get_feature_service(name)
+    except FeatureServiceNotFoundException as error:
+        raise InputError("the feature store is not set up yet: run `feast -c feature_repo apply`") from error
 
 
 @dataclass(frozen=True)

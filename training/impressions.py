@@ -77,48 +77,27 @@ class Impressions:
             strength=self.strength[numbers],
         )
 
-    def thinned(self, negatives: int, seed: int) -> NDArray[np.integer]:
-        """Row numbers of every clicked product and at most ``negatives`` others per list, chosen by the seed."""
-        draw = np.random.default_rng(seed).random(len(self.owner))
-        draw[self.strength > 0] = -1.0
-        order = np.lexsort((draw, self.owner))
-        owners = self.owner[order]
-        clicked = np.bincount(self.owner, weights=self.strength > 0, minlength=len(self))
-        place = np.arange(len(order)) - np.searchsorted(owners, owners)
-        return np.sort(order[place < negatives + clicked[owners]])
-
 
 def read_impressions(log: EventLog, ids: tuple[str, ...], settings: TrainingSettings) -> Impressions:
-    """The latest lists to learn from: those with a click, and a seeded sample of the others.
+    """The latest lists with a click.
 
     Raises:
         InputError: fewer lists with a click than ``settings.min_lists``.
     """
     _credit(log)
-    lists = log.connection.execute(
-        """SELECT message_id, epoch_us(timestamp) AS at, message_id IN (SELECT list FROM credit) AS clicked
-           FROM track WHERE event = ? AND customer_id IS NOT NULL ORDER BY timestamp, message_id""",
+    clicked = log.connection.execute(
+        """SELECT message_id FROM track
+           WHERE event = ? AND customer_id IS NOT NULL AND message_id IN (SELECT list FROM credit)
+           ORDER BY timestamp, message_id""",
         [LIST_VIEWED],
-    ).fetchnumpy()
-    chosen = choose_lists(np.asarray(lists["clicked"], dtype=bool), settings)
-    return _rows_of(log, lists["message_id"][chosen].astype(object), ids)
-
-
-def choose_lists(clicked: NDArray[np.bool_], settings: TrainingSettings) -> NDArray[np.integer]:
-    """Which lists (in order of time) to keep, as ascending numbers.
-
-    Raises:
-        InputError: too few of them were clicked.
-    """
-    if (found := int(clicked.sum())) < settings.min_lists:
+    ).fetchnumpy()["message_id"]
+    if len(clicked) < settings.min_lists:
         raise InputError(
-            f"only {found} impression lists (Product List Viewed) have a click within {CREDIT_MINUTES} minutes; "
+            f"only {len(clicked)} impression lists (Product List Viewed) have a click within {CREDIT_MINUTES} minutes; "
             f"training needs {settings.min_lists} (SHELFWISE_TRAINING__MIN_LISTS): load more history, or widen the window"
         )
-    chance = settings.unclicked_lists * found / max(len(clicked) - found, 1)
-    drawn = np.random.default_rng(settings.seed).random(len(clicked)) < chance
-    kept = np.flatnonzero(clicked | drawn)
-    return kept[-min(settings.max_lists, max(int(len(kept) * RANKER_SHARE), 1)) :]
+    latest = min(settings.max_lists, max(int(len(clicked) * RANKER_SHARE), 1))
+    return _rows_of(log, clicked[-latest:].astype(object), ids)
 
 
 def _credit(log: EventLog) -> None:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from feature_repo.aggregates import definition_hash
 from feature_repo.errors import DefinitionError
-from feature_repo.ranking import FEATURES
+from feature_repo.ranking import LIST_FEATURES
 from feature_repo.shelf import Shelf
 from training.factors import ItemFactors
 from training.neighbours import Neighbours
@@ -37,7 +37,7 @@ class ModelCard:
         seed: of everything random.
         counts: events, customers, products, lists and so on that were learnt from.
         metrics: results of the temporal evaluation.
-        features: names of the ranker's features, in order.
+        features: names of the rankers' features, in order.
         definition: fingerprint of the aggregates that the features derive from.
         content: fingerprint of what was learnt; the same input and seed give the same.
     """
@@ -59,7 +59,8 @@ class Recommender:
 
     Attributes:
         space: what is known of products without regard to impressions.
-        rankers: scikit-learn's gradient boosted trees over :data:`feature_repo.ranking.FEATURES`, by purpose.
+        rankers: scikit-learn's gradient boosted trees by purpose, over :data:`feature_repo.ranking.FEATURES`; for lists, over
+            :data:`feature_repo.ranking.LIST_FEATURES`.
         popular: product ids, most popular first, for when nothing is known of the catalogue.
     """
 
@@ -73,9 +74,10 @@ class Recommender:
 
     def fingerprint(self) -> str:
         """A hash of what was learnt: item space, popularity, and the rankers' answers to fixed questions."""
-        questions = np.random.default_rng(0).normal(0.0, 2.0, (512, len(FEATURES)))
-        digest = hashlib.sha256("\n".join((*self.space.factors.ids, *self.popular, *FEATURES)).encode())
-        answers = [self.rankers[purpose].predict_proba(questions) for purpose in Purpose]
+        questions = np.random.default_rng(0).normal(0.0, 2.0, (512, len(LIST_FEATURES)))
+        digest = hashlib.sha256("\n".join((*self.space.factors.ids, *self.popular, *LIST_FEATURES)).encode())
+        rankers = [self.rankers[purpose] for purpose in Purpose]
+        answers = [ranker.predict_proba(questions[:, : ranker.n_features_in_]) for ranker in rankers]
         for array in (*_arrays(self.space).values(), *answers):
             digest.update(np.ascontiguousarray(array).tobytes())
         return digest.hexdigest()[:16]
@@ -102,7 +104,7 @@ class Recommender:
         """
         about = json.loads((folder / "model.json").read_text())
         card = ModelCard(**{**about["card"], "features": tuple(about["card"]["features"])})
-        if card.features != FEATURES or card.definition != definition_hash():
+        if card.features != LIST_FEATURES or card.definition != definition_hash():
             raise DefinitionError(
                 "the model was trained with other features than this installation computes; "
                 "train a new one with `python -m training run`"

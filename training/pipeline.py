@@ -16,6 +16,7 @@ Customers and products are as of just before each moment everywhere, by Feast's 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -24,7 +25,7 @@ import numpy as np
 from feast import FeatureStore
 
 from feature_repo.aggregates import definition_hash
-from feature_repo.ranking import FEATURES
+from feature_repo.ranking import LIST_FEATURES
 from feature_repo.settings import TrainingSettings
 from feature_repo.shelf import Vocabularies
 from training.als import fit_factors
@@ -36,13 +37,14 @@ from training.examples import Examples, Shelves
 from training.history import History
 from training.impressions import Impressions, read_impressions
 from training.model import ModelCard, Recommender
-from training.rankers import Purpose, Rankers, fit_ranker
+from training.rankers import Purpose, Rankers, Rows, fit_ranker, ranker_settings
 from training.repurchases import Repurchases
 from training.space import ItemSpace
 from training.steps import Steps
 from training.trial import Trial
 
 FALLBACK_PRODUCTS = 500
+_COUNTED = {Purpose.LIST: "list", Purpose.TURN: "turn", Purpose.ORDER: "purchase"}
 
 
 @dataclass(frozen=True)
@@ -74,12 +76,20 @@ class Archive:
 
 @dataclass(frozen=True)
 class Part:
-    """Impressions, turns and purchases between two moments, with the item space that has seen none of them."""
+    """What the rankers learn from between two moments, by purpose, with the item space that has seen none of it."""
 
-    lists: Examples
-    turns: Examples
-    purchases: Examples
+    examples: Mapping[Purpose, Examples]
     space: ItemSpace
+
+    def rows(self, purpose: Purpose, shelves: Shelves, settings: TrainingSettings) -> Rows:
+        """What the ranker for a purpose is fitted on."""
+        examples = self.examples[purpose]
+        return Rows(
+            examples.matrix(shelves, self.space.on(shelves.shelves[0]), purpose),
+            examples.impressions.owner,
+            examples.impressions.strength > 0,
+            examples.weights(settings),
+        )
 
 
 def read_archive(window: Window, settings: TrainingSettings) -> Archive:
@@ -131,6 +141,20 @@ def train(
     return recommender, _card(recommender, archive, [early, late], metrics, settings)
 
 
+def read_rows(
+    store: FeatureStore, archive: Archive, settings: TrainingSettings, steps: Steps
+) -> Mapping[Purpose, Rows]:
+    """All that rankers could be fitted on, with an item space from before the first of it."""
+    history, end = History(store, archive.ids, Vocabularies()), archive.until.timestamp() + 1
+    with steps("catalogue over time"):
+        shelves = Shelves.read(history, archive.cut, float(archive.impressions.times[-1]))
+    with steps("item space before the rankers' rows"):
+        space = fit_space(archive, archive.cut, settings)
+    with steps("rankers' rows, as of each moment"):
+        part = read_part(history, shelves, archive, archive.impressions, space, (archive.cut, end), settings)
+        return {purpose: part.rows(purpose, shelves, settings) for purpose in Purpose}
+
+
 def fit_space(archive: Archive, before: float, settings: TrainingSettings) -> ItemSpace:
     """The item space of what happened before a moment."""
     learnt_from = (archive.interactions, archive.ids, before)
@@ -152,31 +176,24 @@ def read_part(
 ) -> Part:
     """The rankers' rows of some lists and of a sample of the choices in the same time, the same share of each."""
     most = int(settings.max_turns * len(impressions) / len(archive.impressions))
-    lists = impressions.rows(impressions.thinned(settings.negatives, settings.seed))
 
     def read(choices: Choices) -> Examples:
         return read_choices(history, shelves, choices.sample(*between, most, settings.seed), space, settings)
 
-    of_turns, of_purchases = read(turns(archive.interactions)), read(purchases(archive.interactions))
-    return Part(Examples.read(history, shelves, lists), of_turns, of_purchases, space)
+    examples = {
+        Purpose.TURN: read(turns(archive.interactions)),
+        Purpose.ORDER: read(purchases(archive.interactions)),
+        Purpose.LIST: Examples.read(history, shelves, impressions),
+    }
+    return Part(examples, space)
 
 
 def fit_on(parts: list[Part], shelves: Shelves, settings: TrainingSettings) -> Rankers:
     """Rankers fitted on the rows of all parts."""
-    of_purpose = {
-        Purpose.TURN: [(part.turns, part.space) for part in parts],
-        Purpose.ORDER: [(part.purchases, part.space) for part in parts],
-        Purpose.LIST: [(part.lists, part.space) for part in parts],
-    }
     rankers = {}
-    for purpose, several in of_purpose.items():
-        matrices = [
-            examples.matrix(shelves, space.on(shelves.shelves[0]), shown=purpose is Purpose.LIST)
-            for examples, space in several
-        ]
-        chosen = np.concatenate([examples.impressions.strength > 0 for examples, _ in several])
-        weights = np.concatenate([examples.weights(settings) for examples, _ in several])
-        rankers[purpose] = fit_ranker(np.concatenate(matrices), chosen, weights, purpose, settings)
+    for purpose in Purpose:
+        rows = Rows.concatenate([part.rows(purpose, shelves, settings) for part in parts])
+        rankers[purpose] = fit_ranker(rows, ranker_settings(purpose, settings), settings.seed)
     return rankers
 
 
@@ -188,13 +205,11 @@ def _card(
         "interactions": len(archive.interactions),
         "customers": len(archive.interactions.customer_ids),
         "products": len(archive.ids),
-        "lists": len(archive.impressions),
-        "list_rows": sum(len(part.lists.impressions.owner) for part in parts),
-        "turns": sum(len(part.turns.impressions) for part in parts),
-        "turn_rows": sum(len(part.turns.impressions.owner) for part in parts),
-        "purchases": sum(len(part.purchases.impressions) for part in parts),
-        "purchase_rows": sum(len(part.purchases.impressions.owner) for part in parts),
     }
+    for purpose, name in _COUNTED.items():
+        learnt_from = [part.examples[purpose].impressions for part in parts]
+        counts[f"{name}s"] = sum(len(one) for one in learnt_from)
+        counts[f"{name}_rows"] = sum(len(one.owner) for one in learnt_from)
     times = {"cut": archive.cut, "split": archive.split}
     return ModelCard(
         since=archive.since.astimezone(UTC).isoformat(),
@@ -203,7 +218,7 @@ def _card(
         seed=settings.seed,
         counts=counts,
         metrics={**metrics, **{name: datetime.fromtimestamp(at, tz=UTC).isoformat() for name, at in times.items()}},
-        features=FEATURES,
+        features=LIST_FEATURES,
         definition=definition_hash(),
         content=recommender.fingerprint(),
     )

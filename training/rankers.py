@@ -6,15 +6,17 @@ just looked at is seldom what he turns to next, but often what he buys.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.ensemble import HistGradientBoostingClassifier
 from threadpoolctl import threadpool_limits
 
 from feature_repo.reading import Floats
-from feature_repo.settings import TrainingSettings
+from feature_repo.settings import RankerSettings, TrainingSettings
 
 
 class Purpose(StrEnum):
@@ -25,30 +27,66 @@ class Purpose(StrEnum):
     LIST = "list"  # which products of a list he clicks
 
 
-# Leaves of a tree. Visits with a purchase are few, and large trees learn them by heart; of lists there are many, and trees of
-# 8 leaves order them worse than trees of 24 do.
-_LEAVES = {Purpose.TURN: 24, Purpose.ORDER: 4, Purpose.LIST: 24}
-
 Rankers = Mapping[Purpose, HistGradientBoostingClassifier]
 
 
-def fit_ranker(
-    matrix: Floats, clicked: Floats, weights: Floats, purpose: Purpose, settings: TrainingSettings
-) -> HistGradientBoostingClassifier:
-    """A ranker fitted for a purpose; rows of :data:`feature_repo.ranking.FEATURES`, a 0/1 label and a weight each.
+def ranker_settings(purpose: Purpose, settings: TrainingSettings) -> RankerSettings:
+    """The settings of the ranker for a purpose."""
+    return {
+        Purpose.TURN: settings.turn_ranker,
+        Purpose.ORDER: settings.order_ranker,
+        Purpose.LIST: settings.list_ranker,
+    }[purpose]
+
+
+@dataclass(frozen=True)
+class Rows:
+    """What a ranker is fitted on: products of lists.
+
+    Attributes:
+        matrix: what it looks at, shape (n, features).
+        owner: the list of each row, ascending; lists are in order of time, shape (n,).
+        chosen: whether the product was chosen, shape (n,).
+        weights: how much each row counts, shape (n,).
+    """
+
+    matrix: Floats
+    owner: NDArray[np.int64]
+    chosen: NDArray[np.bool_]
+    weights: Floats
+
+    def lists(self, since: int, until: int) -> Rows:
+        """The rows of the lists numbered from ``since`` up to, but not including, ``until``."""
+        rows = slice(*np.searchsorted(self.owner, [since, until]))
+        return Rows(self.matrix[rows], self.owner[rows], self.chosen[rows], self.weights[rows])
+
+    @classmethod
+    def concatenate(cls, parts: Sequence[Rows]) -> Rows:
+        """The lists of all parts, one part after the other."""
+        begins = np.cumsum([0, *(part.owner.max(initial=-1) + 1 for part in parts)])
+        return cls(
+            np.concatenate([part.matrix for part in parts]),
+            np.concatenate([begin + part.owner for begin, part in zip(begins, parts, strict=False)]),
+            np.concatenate([part.chosen for part in parts]),
+            np.concatenate([part.weights for part in parts]),
+        )
+
+
+def fit_ranker(rows: Rows, settings: RankerSettings, seed: int) -> HistGradientBoostingClassifier:
+    """A ranker that tells chosen products from others.
 
     One thread: on a machine with other work, threads that wait for each other after every split take many times longer.
     """
     ranker = HistGradientBoostingClassifier(
-        learning_rate=0.12,
+        learning_rate=settings.learning_rate,
         max_iter=settings.trees,
-        max_leaf_nodes=_LEAVES[purpose],
-        min_samples_leaf=40,
-        l2_regularization=1.0,
+        max_leaf_nodes=settings.leaves,
+        min_samples_leaf=settings.rows_per_leaf,
+        l2_regularization=settings.l2,
         early_stopping=False,
-        random_state=settings.seed,
+        random_state=seed,
     )
     # scikit-learn cannot bin a column without any value; a constant one is never split on.
-    never_known = np.isnan(matrix).all(axis=0)
+    never_known = np.isnan(rows.matrix).all(axis=0)
     with threadpool_limits(1):
-        return ranker.fit(np.where(never_known, 0.0, matrix), clicked, sample_weight=weights)
+        return ranker.fit(np.where(never_known, 0.0, rows.matrix), rows.chosen, sample_weight=rows.weights)

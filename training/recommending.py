@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 
 from feature_repo.aggregates import Action
 from feature_repo.filters import Mask
-from feature_repo.ranking import Embeddings, features
+from feature_repo.ranking import Embeddings, features, within_lists
 from feature_repo.reading import Floats
 from feature_repo.shelf import UNKNOWN, Codes, Shelf
 from feature_repo.visitors import Visitors
 from training.candidates import Candidates, gather
 from training.choosing import first_places
-from training.rankers import Rankers
+from training.rankers import Purpose, Rankers
 from training.repurchases import last_bought, not_due
 from training.scenarios import RANKING_ALONE, About, Bought, Composition, Ranking
 from training.selection import capped, diversified, kinds_of, with_arrivals
@@ -31,7 +31,7 @@ Weigh = Callable[[Codes], Floats]
 
 _NO_ROWS: Codes = np.empty(0, dtype=np.int32)
 # What can be proposed to somebody of whom nothing is known.
-_FOR_ANYBODY = (Source.NEW,)
+_FOR_ANYBODY = (Source.NEW, Source.GIVEN)
 # Lines of one order have the same time, up to the rounding of it.
 _ORDER_HOURS = 1 / 3600
 
@@ -60,7 +60,7 @@ class PlacedRecommender:
     Attributes:
         shelf: the catalogue.
         space: what was learnt of products, on this shelf.
-        rankers: gradient boosted trees over :data:`feature_repo.ranking.FEATURES`, by purpose.
+        rankers: see :class:`training.model.Recommender`.
     """
 
     shelf: Shelf
@@ -101,9 +101,11 @@ class PlacedRecommender:
         """The same for a later shelf with the same products."""
         return replace(self, shelf=shelf, space=self.space.at(shelf) if self.space else None)
 
-    def knows(self, visitor: Visitors) -> bool:
-        """Whether there is a model, and anything to tell one visitor from others by."""
-        return self.rankers is not None and bool((visitor.items != UNKNOWN).any())
+    def knows(self, visitor: Visitors, composition: Composition) -> bool:
+        """Whether there is a model, and anything to tell one visitor from others by, or products of a list from each other."""
+        if self.rankers is None:
+            return False
+        return composition.purpose is Purpose.LIST or bool((visitor.items != UNKNOWN).any())
 
     def waiting(self, visitor: Visitors, composition: Composition) -> Codes:
         """What one visitor has bought and the scenario leaves out until it is due again, as rows."""
@@ -111,9 +113,11 @@ class PlacedRecommender:
             return _NO_ROWS
         return not_due(visitor, self.space.cycles if self.space else np.full(len(self.shelf), np.nan))
 
-    def matrix(self, visitor: Visitors, rows: Codes, embeddings: Embeddings) -> Floats:
-        """What the ranker looks at for one visitor, shape (len(rows), len(FEATURES))."""
-        return features(visitor, self.shelf.items.take(rows), rows, np.zeros(len(rows), dtype=np.int64), embeddings)
+    def matrix(self, visitor: Visitors, rows: Codes, embeddings: Embeddings, composition: Composition) -> Floats:
+        """What the scenario's ranker looks at for one visitor, shape (len(rows), its features)."""
+        owner = np.zeros(len(rows), dtype=np.int64)
+        matrix = features(visitor, self.shelf.items.take(rows), rows, owner, embeddings)
+        return within_lists(matrix, owner) if composition.purpose is Purpose.LIST else matrix
 
     def scores(self, matrix: Floats, composition: Composition) -> Floats:
         """What the scenario's ranker makes of rows of features, shape (rows,)."""
@@ -123,20 +127,21 @@ class PlacedRecommender:
     def _situation(self, visitor: Visitors, allowed: Mask, composition: Composition, context: Codes) -> Situation:
         allowed = allowed.copy()
         allowed[self.waiting(visitor, composition)] = False
-        for_visitor = composition.about is About.VISITOR
+        for_visitor = composition.about in (About.VISITOR, About.LIST)
+        given = _once(context) if composition.about is About.LIST else _NO_ROWS
         seeds = own_products(visitor) if for_visitor else _seeds(visitor, composition.about, context)
         if not for_visitor:
             allowed[seeds] = False
-        if self.space is None or not self.knows(visitor):
-            return Situation(self.shelf, visitor, seeds, allowed)
+        if self.space is None or not self.knows(visitor, composition):
+            return Situation(self.shelf, visitor, seeds, allowed, given=given)
         embeddings = self.space.embed(visitor)
         together = embeddings.together[0] if for_visitor else self.space.successors.towards(seeds)
-        return Situation(self.shelf, visitor, seeds, allowed, self.space, embeddings, together)
+        return Situation(self.shelf, visitor, seeds, allowed, self.space, embeddings, together, given)
 
     def _rank(self, situation: Situation, composition: Composition, most: int) -> tuple[Candidates, Floats]:
         """Candidates and their scores; equal scores are meant to stay in order."""
         visitor, sources = situation.visitor, composition.sources
-        if composition.ranking is Ranking.RANKER and not self.knows(visitor):
+        if composition.ranking is Ranking.RANKER and not self.knows(visitor, composition):
             # The ranker has nothing to tell visitors apart by, and plain popularity answers better.
             shares = {source: share for source, share in sources.items() if source in _FOR_ANYBODY}
             found = self._trending_marked(gather(situation, shares, most, composition.fill))
@@ -144,7 +149,7 @@ class PlacedRecommender:
         found = gather(situation, sources, most, composition.fill)
         if composition.ranking is Ranking.RANKER and len(found):
             assert situation.embeddings is not None
-            return found, self.scores(self.matrix(visitor, found.rows, situation.embeddings), composition)
+            return found, self.scores(self.matrix(visitor, found.rows, situation.embeddings, composition), composition)
         if composition.ranking is Ranking.SOURCES:
             return found, 1 / np.arange(1, len(found) + 1)
         return found, found.strengths()
@@ -174,19 +179,20 @@ class PlacedRecommender:
         return capped(order, [(kinds_of(self.shelf, rows, cap.by), cap.most) for cap in composition.caps], k)
 
     def _anchors(self, situation: Situation, rows: Codes, sources: NDArray[np.int8]) -> Codes:
-        """For each product that goes with a seed, the seed that it goes with best."""
+        """For each product that goes with a seed, the seed that it goes with best, if it goes with any."""
         anchors = np.full(len(rows), UNKNOWN, dtype=np.int32)
         seeds = situation.seeds
         if not len(seeds):
             return anchors
         for measure, which in (
             (self._bought_together, (Source.BOUGHT_TOGETHER,)),
-            (self._treated_alike, (Source.FOLLOWING, Source.TOGETHER, Source.TASTE, Source.SIMILAR)),
+            (self._treated_alike, (Source.FOLLOWING, Source.TOGETHER, Source.TASTE, Source.SIMILAR, Source.GIVEN)),
             (self._alike, (Source.ALIKE,)),
         ):
             places = np.flatnonzero(np.logical_or.reduce([sources == source for source in which]))
             if len(places):
-                anchors[places] = seeds[measure(rows[places], seeds).argmax(axis=1)]
+                strengths = measure(rows[places], seeds)
+                anchors[places] = np.where(strengths.max(axis=1) > 0, seeds[strengths.argmax(axis=1)], UNKNOWN)
         return anchors
 
     def _bought_together(self, rows: Codes, seeds: Codes) -> Floats:
@@ -194,7 +200,8 @@ class PlacedRecommender:
         return self.space.copurchases.between(rows, seeds).astype(float)
 
     def _treated_alike(self, rows: Codes, seeds: Codes) -> Floats:
-        assert self.space is not None
+        if self.space is None:  # only lists to be put in order get here without a model
+            return np.zeros((len(rows), len(seeds)))
         directions = self.space.factors.directions
         return (directions[rows] @ directions[seeds].T + self.space.successors.between(rows, seeds)).astype(float)
 
@@ -204,15 +211,20 @@ class PlacedRecommender:
 
 def _seeds(visitor: Visitors, about: About, context: Codes) -> Codes:
     """The products that a page, cart or order is about."""
-    known = context[context != UNKNOWN]
-    if len(known):
-        return known[first_places(known)]
+    if len(known := _once(context)):
+        return known
     if about is About.PAGE:
         return own_products(visitor)[:1]
     if about is About.CART:
         return _in_cart(visitor)
     codes, hours = last_bought(visitor)
     return codes[hours <= np.min(hours, initial=np.inf) + _ORDER_HOURS]
+
+
+def _once(codes: Codes) -> Codes:
+    """The known ones, each once."""
+    known = codes[codes != UNKNOWN]
+    return known[first_places(known)]
 
 
 def _in_cart(visitor: Visitors) -> Codes:

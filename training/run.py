@@ -8,7 +8,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from feature_repo.errors import InputError
 from training.arguments import moment, require_folder_of
 
 if TYPE_CHECKING:
@@ -48,12 +47,13 @@ def run(args: argparse.Namespace) -> int:
         from feature_repo.store import open_store
         from training.artefact import store_model
         from training.events import BEGINNING, END, Window
+        from training.history import require_features
         from training.pipeline import read_archive, train
     with steps("events, impressions and labels"):
         archive = read_archive(Window(args.since or BEGINNING, args.until or END), settings)
     with steps("feature store"):
         store = open_store()
-        _require_features(store)
+        require_features(store)
     recommender, card = train(store, archive, settings, steps)
     with steps("model store"):
         tag = store_model(recommender, card)
@@ -62,16 +62,6 @@ def run(args: argparse.Namespace) -> int:
         report = {"model": tag, **asdict(card), "seconds": steps.seconds}
         args.report.write_text(json.dumps(report, indent=2, allow_nan=False))
     return 0
-
-
-def _require_features(store: Any) -> None:
-    from feast.errors import FeatureServiceNotFoundException
-
-    try:
-        for name in ("customer_features", "item_features", "shelf_features"):
-            store.get_feature_service(name)
-    except FeatureServiceNotFoundException as error:
-        raise InputError("the feature store is not set up yet: run `feast -c feature_repo apply`") from error
 
 
 def _show(tag: str, card: ModelCard) -> None:

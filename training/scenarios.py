@@ -32,6 +32,7 @@ class About(StrEnum):
     PAGE = "page"  # the products in the request's context, else the one that the visitor looked at last
     CART = "cart"  # the products in the request's context, else those that the visitor has carted
     ORDER = "order"  # the products in the request's context, else those of the visitor's latest order
+    LIST = "list"  # all that the visitor did lately; nothing but the products in the request's context is recommended
 
 
 class Need(StrEnum):
@@ -88,7 +89,7 @@ class Composition(BaseModel):
     summary: str
     sources: dict[Annotated[Source, BeforeValidator(_by_name)], Annotated[float, Field(gt=0, le=1)]]
     ranking: Ranking
-    purpose: Literal[Purpose.TURN, Purpose.ORDER] = Purpose.TURN
+    purpose: Purpose = Purpose.TURN
     about: About = About.VISITOR
     needs: tuple[Need, ...] = ()
     bought: Bought = Bought.KEEP
@@ -97,6 +98,14 @@ class Composition(BaseModel):
     diversity: float = Field(0.0, ge=0, le=1)
     caps: tuple[Cap, ...] = ()
     new_every: int = Field(0, ge=0)
+
+    @model_validator(mode="after")
+    def _whole_lists(self) -> Composition:
+        if (self.about is About.LIST) != (Source.GIVEN in self.sources):
+            raise ValueError('about = "list" and the source `given` go together')
+        if self.purpose is Purpose.LIST and self.about is not About.LIST:
+            raise ValueError('purpose = "list" needs about = "list": that ranker compares the products of whole lists')
+        return self
 
     @model_validator(mode="after")
     def _something_new(self) -> Composition:
@@ -163,5 +172,14 @@ SCENARIOS: Mapping[str, Composition] = {
         ranking=Ranking.RANKER,
         needs=(Need.CATEGORY,),
         new_every=10,
+    ),
+    "list": Composition(
+        summary="the products of `context_items`, which are to be shown together, in the order of the customer's interest",
+        sources={Source.GIVEN: 1.0},
+        ranking=Ranking.RANKER,
+        purpose=Purpose.LIST,
+        about=About.LIST,
+        needs=(Need.CONTEXT,),
+        fill=False,
     ),
 }

@@ -7,7 +7,7 @@ scores in 0..1. What needs a model proposes nothing without one.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 
 import numpy as np
@@ -50,6 +50,10 @@ class Source(IntEnum):
     SEGMENT = 11
     POPULAR = 12
     PINNED = 13
+    GIVEN = 14
+
+
+_NO_ROWS: Codes = np.empty(0, dtype=np.int32)
 
 
 @dataclass(frozen=True)
@@ -64,6 +68,7 @@ class Situation:
         space: what was learnt of products; None without a model.
         embeddings: of the visitor; None without a model.
         together: how much every product is turned to together with the seeds, shape (len(shelf),); None without a model.
+        given: the products that are to be put in order, each once, if the request names them.
     """
 
     shelf: Shelf
@@ -73,10 +78,11 @@ class Situation:
     space: PlacedSpace | None = None
     embeddings: Embeddings | None = None
     together: NDArray[np.float32] | None = None
+    given: Codes = field(default_factory=lambda: _NO_ROWS)
 
 
 Proposal = tuple[Codes, Floats]
-_NOTHING: Proposal = (np.empty(0, dtype=np.int32), np.empty(0))
+_NOTHING: Proposal = (_NO_ROWS, np.empty(0))
 
 
 def own_products(visitor: Visitors) -> Codes:
@@ -107,6 +113,11 @@ def bought(situation: Situation, most: int) -> Proposal:
     return _in_order(
         np.concatenate([due_codes, codes[np.isnan(cycles) & (hours >= _USUAL_CYCLE_HOURS)]]), situation, most
     )
+
+
+def given(situation: Situation, most: int) -> Proposal:
+    """What the request asks to put in order."""
+    return _in_order(situation.given, situation, most)
 
 
 def together(situation: Situation, most: int) -> Proposal:
@@ -221,6 +232,7 @@ PROPOSE: Mapping[Source, Callable[[Situation, int], Proposal]] = {
     Source.SEGMENT: segment,
     Source.SHOWN: shown,
     Source.POPULAR: popular,
+    Source.GIVEN: given,
 }
 
 

@@ -42,7 +42,7 @@ class Trial:
     def rerank(self, recommender: Recommender, test: Examples) -> Results:
         """NDCG@10 of clicked products within test lists, for the model, popularity and the order that was shown."""
         lists, seed = test.impressions, self.settings.seed
-        matrix = test.matrix(self.shelves, recommender.space.on(self.shelves.shelves[0]), shown=True)
+        matrix = test.matrix(self.shelves, recommender.space.on(self.shelves.shelves[0]), Purpose.LIST)
         with threadpool_limits(1):
             scores = recommender.rankers[Purpose.LIST].predict_proba(matrix)[:, 1]
         ranked_by = {

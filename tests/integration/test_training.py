@@ -17,7 +17,7 @@ from own_stack import OwnStack
 from shop_stack import ShopStack, shop_stack
 
 from feature_repo.aggregates import ACTION_OF_EVENT
-from feature_repo.ranking import FEATURES
+from feature_repo.ranking import LIST_FEATURES
 from feature_repo.settings import PROJECT_ROOT
 from feature_repo.shelf import Vocabularies
 from feature_repo.visitors import Visitors
@@ -61,7 +61,7 @@ def test_the_model_beats_popularity_where_customers_have_tastes(reports: list[di
 
 def test_the_report_says_what_was_learnt_from(shop: ShopStack, reports: list[dict[str, Any]]) -> None:
     report = reports[0]
-    assert report["features"] == list(FEATURES)
+    assert report["features"] == list(LIST_FEATURES)
     assert report["counts"]["products"] == shop.shop.products
     assert report["since"][:19] == shop.events[0]["timestamp"].isoformat()[:19]
     assert report["until"][:19] == shop.events[-1]["timestamp"].isoformat()[:19]

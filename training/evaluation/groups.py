@@ -11,6 +11,7 @@ from training.evaluation.tasks import Queries, Task
 Group = NDArray[np.bool_]
 
 ALL = "all"
+DAY_SECONDS = 86_400.0
 # Least interactions of a customer before the query, by name of the group.
 HISTORY_LENGTHS = {"history 0": 0, "history 1-4": 1, "history 5-19": 5, "history 20+": 20}
 
@@ -22,8 +23,14 @@ def groups_of(queries: Queries, log: Log) -> dict[str, Group]:
     np.minimum.at(first, log.lines.customers, log.lines.times)
     new = first[queries.customers] >= log.starts[queries.sessions]
     prefix = queries.prefixes.lengths
+    wanted = queries.wanted
+    young = queries.moments[wanted.owner] - log.since[wanted.flat] < DAY_SECONDS
     kinds = {
-        Task.NEXT: {"prefix of 1": prefix == 1, "longer prefix": prefix > 1},
+        Task.NEXT: {
+            "prefix of 1": prefix == 1,
+            "longer prefix": prefix > 1,
+            "a new customer's first product": (prefix == 1) & new,
+        },
         Task.PURCHASE: {"empty session": prefix == 0, "session under way": prefix > 0},
         Task.RERANK: {"empty session": prefix == 0, "session under way": prefix > 0},
     }
@@ -34,6 +41,7 @@ def groups_of(queries: Queries, log: Log) -> dict[str, Group]:
         **kinds[queries.task],
         "new": new,
         "returning": ~new,
+        "a product of the last day": np.bincount(wanted.owner[young], minlength=len(queries)) > 0,
         **{f"device {name}": devices == name for name in sorted({name for name in devices if name is not None})},
         **{
             name: (stops - starts >= least) & (stops - starts < below)

@@ -118,5 +118,7 @@ class Shelfwise:
         )
         items = Items.from_columns(columns, until[owner], history.words)
         recommender = self._workshop.recommender
-        matrix = Examples(lists, visitors, items).matrix(shelves, recommender.space.on(shelves.shelves[0]), shown=True)
+        matrix = Examples(lists, visitors, items).matrix(
+            shelves, recommender.space.on(shelves.shelves[0]), Purpose.LIST
+        )
         return np.asarray(recommender.rankers[Purpose.LIST].predict_proba(matrix)[:, 1], dtype=float)

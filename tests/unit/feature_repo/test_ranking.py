@@ -7,7 +7,7 @@ import pytest
 from small_shelf import NOW, shelf, space, visitors
 
 from feature_repo.aggregates import Action
-from feature_repo.ranking import FEATURES, features
+from feature_repo.ranking import FEATURES, LIST_FEATURES, columns_of, features, within_lists
 from feature_repo.shelf import UNKNOWN
 from feature_repo.visitors import INTEREST_HALF_LIFE_HOURS, Visitors
 
@@ -118,3 +118,31 @@ def test_concatenation_and_choice_of_visitors() -> None:
     again = Visitors.concatenate([of.take(slice(0, 1)), of.take(np.array([1]))])
     assert np.array_equal(again.items, of.items)
     assert np.array_equal(again.hours, of.hours, equal_nan=True)
+
+
+def test_products_of_a_list_beside_each_other() -> None:
+    matrix = np.zeros((6, len(FEATURES)))
+    matrix[:, FEATURES.index("trend")] = [3.0, 1.0, 3.0, np.nan, 7.0, np.nan]
+    wide = within_lists(matrix, np.array([0, 0, 0, 0, 1, 2]))
+    assert wide.shape == (6, len(LIST_FEATURES))
+    assert np.array_equal(wide[:, : len(FEATURES)], matrix, equal_nan=True)
+    of = dict(zip(LIST_FEATURES, wide.T, strict=True))
+    assert of["list_length"].tolist() == [4, 4, 4, 4, 1, 1]
+    third = 7 / 3  # the mean of the first list's known values
+    expected = [3 - third, 1 - third, 3 - third, np.nan, 0.0, np.nan]
+    assert of["trend_above_mean"] == pytest.approx(np.array(expected), nan_ok=True)
+    assert np.array_equal(of["trend_place"], [0, 0.5, 0, np.nan, 0, np.nan], equal_nan=True), (
+        "equal values, equal places"
+    )
+    assert not of["popularity_place"].any(), "nobody is above anybody"
+
+
+def test_where_a_feature_and_what_derives_from_it_stand() -> None:
+    width = len(LIST_FEATURES)
+    assert [LIST_FEATURES[place] for place in columns_of("trend", width)] == [
+        "trend",
+        "trend_above_mean",
+        "trend_place",
+    ]
+    assert columns_of("hour", width) == columns_of("hour", len(FEATURES)) == [FEATURES.index("hour")]
+    assert columns_of("trend", len(FEATURES)) == [FEATURES.index("trend")]

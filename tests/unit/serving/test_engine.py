@@ -6,13 +6,10 @@ import math
 import time
 from datetime import date
 
-import numpy as np
 import pytest
-from sklearn.ensemble import HistGradientBoostingClassifier
-from small_shelf import IDS, NOW, customer_columns, shelf, space
+from small_shelf import IDS, NOW, customer_columns, rankers, shelf, space
 
 from feature_repo.aggregates import Action
-from feature_repo.ranking import FEATURES
 from feature_repo.shelf import Shelf
 from serving.answers import ExplainedItem, Result
 from serving.customers import CustomerFeatures
@@ -20,14 +17,11 @@ from serving.engine import Engine
 from serving.requests import RecommendRequest
 from serving.rules import Rulebook
 from training.model import Recommender
-from training.rankers import Purpose
 
 
 @pytest.fixture(scope="module")
 def model() -> Recommender:
-    matrix = np.random.default_rng(0).uniform(0, 1, (200, len(FEATURES)))
-    ranker = HistGradientBoostingClassifier(max_iter=5, early_stopping=False).fit(matrix, matrix[:, 3] > 0.5)
-    return Recommender(space(), dict.fromkeys(Purpose, ranker), ("pan", "cup", "rake"))
+    return Recommender(space(), rankers("following_last", above=0.3), ("pan", "cup", "rake"))
 
 
 def engine(on: Shelf | None, model: Recommender | None = None) -> Engine:
@@ -262,3 +256,34 @@ def test_scores_are_finite_whatever_the_store_holds(model: Recommender) -> None:
                 assert math.isfinite(item.score)
                 assert isinstance(item, ExplainedItem)
                 assert all(math.isfinite(cause.effect) for cause in item.why)
+
+
+def test_a_list_is_put_in_order_and_nothing_else(model: Recommender) -> None:
+    ready = engine(shelf(stock=[3, 0, 5, None]), model)
+    viewed = customer(("cup", Action.VIEWED, 0.1))
+    result = ask(ready, viewed, scenario="list", context_items=["rake", "pan", "ball", "nothing", "rake"])
+    assert sorted(ids(result)) == ["ball", "rake"], "pan is sold out"
+    assert {item.source for item in result.items} == {"given"}
+    assert result.fallback is None
+    excluded = ask(ready, viewed, scenario="list", context_items=["rake", "ball"], exclude=["ball"])
+    assert ids(excluded) == ["rake"]
+    again = ask(engine(shelf(), model), viewed, scenario="list", context_items=["rake", "pan", "cup"], explain=True)
+    assert ids(again)[0] == "pan", "customers turn to it from the cup"
+    first = again.items[0]
+    assert isinstance(first, ExplainedItem)
+    assert first.reason == "because you viewed cup"
+    assert [cause.feature for cause in first.why] == ["following_last"]
+
+
+def test_a_list_for_somebody_unknown_or_without_a_model(model: Recommender) -> None:
+    on = shelf(views_7d=[1.0, 2.0, 9.0, 0.0])
+    wanted = {"scenario": "list", "context_items": ["cup", "rake", "ball"]}
+    unknown = ask(engine(on, model), None, **wanted)
+    assert (len(unknown.items), unknown.fallback) == (3, "session")
+    without = ask(engine(on), customer(("cup", Action.VIEWED, 1.0)), **wanted)
+    assert (ids(without), without.fallback) == (["rake", "cup", "ball"], "popular")
+    assert [item.reason for item in without.items][1:] == [
+        "you viewed this recently",
+        "on the pages you are looking at",
+    ]
+    assert ask(engine(None, model), None, **wanted).fallback == "empty"

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from sklearn.ensemble import HistGradientBoostingClassifier
-from small_shelf import NOW, shelf, space, visitors
+from small_shelf import NOW, rankers, shelf, space, visitors
 
 from feature_repo.aggregates import Action
 from feature_repo.ranking import FEATURES
@@ -19,21 +18,10 @@ from training.scenarios import RANKING_ALONE, SCENARIOS
 EVERY = np.ones(4, dtype=bool)
 
 
-def ranker(*names: str) -> HistGradientBoostingClassifier:
-    """Looks at a few features only, all of which may be unknown."""
-    rng = np.random.default_rng(0)
-    matrix = np.zeros((2_000, len(FEATURES)))
-    places = [FEATURES.index(name) for name in names]
-    matrix[:, places] = rng.uniform(0, 2, (2_000, len(names)))
-    liked = matrix[:, places].sum(axis=1) > len(names)
-    matrix[:, places] = np.where(rng.random((2_000, len(names))) < 0.2, np.nan, matrix[:, places])
-    return HistGradientBoostingClassifier(max_iter=20, early_stopping=False).fit(matrix, liked)
-
-
 def explained(*names: str) -> tuple[PlacedRecommender, Ranked, list[list[Cause]]]:
     """Of somebody who viewed the cup an hour ago and carted the rake before."""
     on = shelf(last_event_at=[NOW - 60, NOW - 120, None, NOW - 180], views_7d=[5.0, 1.0, 0.0, 3.0])
-    placed = Recommender(space(), dict.fromkeys(Purpose, ranker(*names)), ()).on(on)
+    placed = Recommender(space(), rankers(*names), ()).on(on)
     visitor = visitors(on, [("cup", Action.VIEWED, 1.0), ("rake", Action.ADDED, 3.0)])
     ranked = placed.recommend(visitor, EVERY, 4, 20)
     return placed, ranked, explain_ranker(placed, visitor, ranked, RANKING_ALONE)
@@ -50,7 +38,7 @@ def test_effects_are_the_change_of_the_score_without_the_feature() -> None:
     visitor = visitors(on, [("cup", Action.VIEWED, 1.0), ("rake", Action.ADDED, 3.0)])
     assert placed.space is not None
     assert placed.rankers is not None
-    matrix = placed.matrix(visitor, ranked.rows, placed.space.embed(visitor))
+    matrix = placed.matrix(visitor, ranked.rows, placed.space.embed(visitor), RANKING_ALONE)
     for number, causes in enumerate(why):
         assert 0 < len(causes) <= MOST
         sizes = [abs(cause.effect) for cause in causes]

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from itertools import islice
+
 import numpy as np
-import pytest
 
 from feature_repo.aggregates import Action
-from feature_repo.errors import InputError
-from feature_repo.settings import TrainingSettings
+from feature_repo.settings import RankerSettings
 from training.choices import purchases, turns
+from training.evaluation.measures import ndcg
 from training.events import Interactions
-from training.impressions import Impressions, choose_lists
-from training.rankers import Purpose, fit_ranker
+from training.impressions import Impressions
+from training.rankers import Rows, fit_ranker
+from training.search import search
 
 
 def _interactions(*rows: tuple[int, int, Action, float]) -> Interactions:
@@ -54,25 +56,6 @@ def test_a_purchase_is_all_that_is_taken_in_a_visit_asked_before_the_first_of_it
     assert [chosen.tolist() for chosen in found.chosen] == [[2, 3], [5], [3]]
 
 
-def test_lists_with_clicks_are_kept_and_some_others_the_latest_first() -> None:
-    clicked = np.arange(1_000) % 4 == 0
-    settings = TrainingSettings(min_lists=100, max_lists=10_000, unclicked_lists=0.2)
-    chosen = choose_lists(clicked, settings)
-    assert np.array_equal(chosen, choose_lists(clicked, settings))
-    assert np.array_equal(chosen, np.sort(chosen))
-    begin = chosen[0]
-    assert set(np.flatnonzero(clicked)[np.flatnonzero(clicked) >= begin]) <= set(chosen)
-    share = (~clicked[chosen]).sum() / clicked[chosen].sum()
-    assert share == pytest.approx(0.2, abs=0.1)
-    assert begin > 200, "the candidate model needs a past of its own"
-    assert len(choose_lists(clicked, settings.model_copy(update={"max_lists": 50}))) == 50
-
-
-def test_too_few_clicked_lists_say_how_many_are_needed() -> None:
-    with pytest.raises(InputError, match="training needs 100"):
-        choose_lists(np.arange(500) < 99, TrainingSettings(min_lists=100))
-
-
 def _impressions() -> Impressions:
     """Two lists: five products, the second clicked; three products, none clicked."""
     return Impressions(
@@ -86,14 +69,6 @@ def _impressions() -> Impressions:
     )
 
 
-def test_thinning_keeps_clicks_and_a_number_of_others() -> None:
-    impressions = _impressions()
-    kept = impressions.rows(impressions.thinned(2, seed=1))
-    assert kept.owner.tolist() == [0, 0, 0, 1, 1]
-    assert 1 in kept.items
-    assert np.array_equal(impressions.thinned(2, seed=1), impressions.thinned(2, seed=1))
-
-
 def test_lists_between_two_moments_are_renumbered() -> None:
     later = _impressions().between(15.0, np.inf)
     assert len(later) == 1
@@ -105,8 +80,40 @@ def test_the_ranker_is_reproducible_and_bears_columns_without_values() -> None:
     rng = np.random.default_rng(0)
     matrix = rng.normal(size=(300, 3))
     matrix[:, 1] = np.nan
-    clicked, weights = matrix[:, 0] > 0, np.ones(300)
-    first, second = (fit_ranker(matrix, clicked, weights, Purpose.LIST, TrainingSettings(trees=5)) for _ in range(2))
+    rows = Rows(matrix, np.arange(300) // 5, matrix[:, 0] > 0, np.ones(300))
+    first, second = (fit_ranker(rows, RankerSettings(trees=5), seed=7) for _ in range(2))
     assert np.array_equal(first.predict_proba(matrix), second.predict_proba(matrix))
     matrix[:, 1] = 3.0
     assert np.array_equal(first.predict_proba(matrix), second.predict_proba(matrix))
+
+
+def test_rows_of_several_parts_keep_their_lists_apart() -> None:
+    one = Rows(np.zeros((3, 1)), np.array([0, 0, 1]), np.array([True, False, True]), np.ones(3))
+    both = Rows.concatenate([one, one])
+    assert both.owner.tolist() == [0, 0, 1, 2, 2, 3]
+    assert both.lists(1, 3).owner.tolist() == [1, 2, 2]
+    assert both.lists(1, 3).chosen.tolist() == [True, True, False]
+
+
+def test_the_search_finds_trees_that_fit_what_follows() -> None:
+    """Products are chosen by the product of two features, which trees of two leaves cannot tell."""
+    rng = np.random.default_rng(1)
+    matrix = rng.normal(size=(6_000, 2))
+    rows = Rows(matrix, np.arange(6_000) // 6, matrix.prod(axis=1) > 0.5, np.ones(6_000))
+    stumps = RankerSettings(leaves=2, trees=20)
+    tried = list(islice(search(rows, stumps, folds=2, most_trees=50, seed=3), 6))
+    assert tried[0].settings == stumps
+    assert len({one.settings.model_dump_json() for one in tried}) == 6
+    assert all(one.settings.trees <= 50 for one in tried)
+    best = max(tried, key=lambda one: one.values.mean())
+    assert best.values.mean() > tried[0].values.mean() + 0.1
+
+
+def test_the_search_judges_every_fold_by_what_lies_before_it() -> None:
+    """What is chosen turns round half-way: whoever had seen the later half would know."""
+    rng = np.random.default_rng(2)
+    matrix, half = rng.normal(size=(3_000, 1)), np.arange(3_000) < 1_500
+    rows = Rows(matrix, np.arange(3_000) // 5, (matrix[:, 0] > 0.5) == half, np.ones(3_000))
+    [tried] = islice(search(rows, RankerSettings(), folds=1, most_trees=50, seed=3), 1)
+    known = ndcg(rows.owner, rows.chosen, np.where(half, 1, -1) * matrix[:, 0], seed=3).mean()
+    assert tried.values.mean() < 0.8 * known

@@ -10,35 +10,25 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from sklearn.ensemble import HistGradientBoostingClassifier
-from small_shelf import shelf, space, visitors
+from small_shelf import rankers, shelf, space, visitors
 
 from feature_repo.aggregates import Action, definition_hash
 from feature_repo.errors import DefinitionError
-from feature_repo.ranking import FEATURES
+from feature_repo.ranking import LIST_FEATURES
 from training.model import ModelCard, Recommender
-from training.rankers import Purpose
 
 ALL = np.ones(4, dtype=bool)
 
 
-@pytest.fixture(scope="module")
-def ranker() -> HistGradientBoostingClassifier:
-    """Likes what is viewed together with a visitor's products."""
-    rng = np.random.default_rng(0)
-    matrix = rng.uniform(0, 1, (400, len(FEATURES)))
-    liked = matrix[:, FEATURES.index("viewed_together")] > 0.4
-    return HistGradientBoostingClassifier(max_iter=10, early_stopping=False).fit(matrix, liked)
-
-
 @pytest.fixture
-def recommender(ranker: HistGradientBoostingClassifier) -> Recommender:
-    return Recommender(space(), dict.fromkeys(Purpose, ranker), ("pan", "cup"))
+def recommender() -> Recommender:
+    """Likes what is viewed together with a visitor's products."""
+    return Recommender(space(), rankers("viewed_together", above=0.4), ("pan", "cup"))
 
 
 @pytest.fixture
 def card(recommender: Recommender) -> ModelCard:
-    return ModelCard("a", "b", "c", 7, {}, {}, FEATURES, definition_hash(), recommender.fingerprint())
+    return ModelCard("a", "b", "c", 7, {}, {}, LIST_FEATURES, definition_hash(), recommender.fingerprint())
 
 
 def test_a_loaded_model_is_the_saved_one(recommender: Recommender, card: ModelCard, tmp_path: Path) -> None:
@@ -76,9 +66,7 @@ def test_the_served_part_needs_neither_feast_nor_implicit() -> None:
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "set()"
 
 
-def test_product_ids_survive_as_they_are(
-    ranker: HistGradientBoostingClassifier, card: ModelCard, tmp_path: Path
-) -> None:
+def test_product_ids_survive_as_they_are(recommender: Recommender, card: ModelCard, tmp_path: Path) -> None:
     ids = ("a b", "ü/1", "0012", "long" * 40)
     original = space()
     renamed = Recommender(
@@ -88,7 +76,7 @@ def test_product_ids_survive_as_they_are(
             copurchases=replace(original.copurchases, ids=ids),
             repurchases=replace(original.repurchases, ids=ids),
         ),
-        dict.fromkeys(Purpose, ranker),
+        recommender.rankers,
         ids,
     )
     renamed.save(tmp_path, card)

@@ -7,14 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 from pydantic import ValidationError
-from sklearn.ensemble import HistGradientBoostingClassifier
-from small_shelf import IDS, NOW, shelf, space, visitors
+from small_shelf import IDS, NOW, rankers, shelf, space, visitors
 
 from feature_repo.aggregates import Action
-from feature_repo.ranking import FEATURES
 from feature_repo.shelf import UNKNOWN, Shelf
 from training.model import Recommender
-from training.rankers import Purpose
 from training.recommending import PlacedRecommender, Ranked
 from training.scenarios import HOME, SCENARIOS, Composition
 from training.sources import Source
@@ -27,11 +24,7 @@ Step = tuple[str, Action, float]
 @pytest.fixture(scope="module")
 def model() -> Recommender:
     """Its ranker likes what is viewed together with a visitor's products."""
-    rng = np.random.default_rng(0)
-    matrix = rng.uniform(0, 1, (400, len(FEATURES)))
-    liked = matrix[:, FEATURES.index("viewed_together")] > 0.4
-    ranker = HistGradientBoostingClassifier(max_iter=10, early_stopping=False).fit(matrix, liked)
-    return Recommender(space(), dict.fromkeys(Purpose, ranker), ())
+    return Recommender(space(), rankers("viewed_together", above=0.4), ())
 
 
 def ask(
@@ -223,3 +216,10 @@ def test_weights_move_products(model: Recommender) -> None:
 def test_a_wrong_declaration_says_what_is_wrong(declared: dict[str, object], fault: str) -> None:
     with pytest.raises(ValidationError, match=fault):
         Composition.model_validate({"summary": "x", "sources": {"taste": 1}, "ranking": "ranker", **declared})
+
+
+def test_the_ranker_of_lists_is_for_whole_lists() -> None:
+    lists = SCENARIOS["list"].model_dump()
+    for change in ({"about": "visitor"}, {"sources": {"recent": 1.0}}, {"about": "page", "sources": {"recent": 1.0}}):
+        with pytest.raises(ValidationError, match='about = "list"'):
+            Composition.model_validate({**lists, **change})

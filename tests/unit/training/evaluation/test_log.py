@@ -2,61 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import offline_data
 import pytest
-from deltalake import write_deltalake
+from few_events import START, event, store
 
-from feature_repo import tables
 from feature_repo.aggregates import Action
 from feature_repo.contract import CHECKOUT, CLICKED, LIST_VIEWED, ORDERED, VIEWED
-from feature_repo.settings import HOME_VARIABLE, get_settings
 from feature_repo.shelf import UNKNOWN
 from training.evaluation.log import CHECKED_OUT, SHOWN, Log, read_log
 from training.events import EventLog, Window
 
-START = datetime(2026, 1, 1, tzinfo=UTC)
-
-
-@pytest.fixture
-def warehouse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """An installation of the test's own, with empty tables."""
-    monkeypatch.setenv(HOME_VARIABLE, str(tmp_path))
-    get_settings.cache_clear()
-    tables.create_missing_tables()
-    yield
-    get_settings.cache_clear()
-
-
-def event(
-    minute: float, customer: str | None, session: str | None, name: str, *products: str, **more: Any
-) -> dict[str, Any]:
-    at = START + timedelta(minutes=minute)
-    return {
-        "message_id": f"m{minute:08.2f}",
-        "type": "track",
-        "event": name,
-        "customer_id": customer,
-        "session_id": session,
-        "timestamp": at,
-        "dt": at.date(),
-        "products": [{"product_id": product} for product in products],
-        **more,
-    }
-
 
 def stored(events: list[dict[str, Any]], catalog: dict[str, tuple[float, str | None]]) -> Log:
-    rows = [
-        {"product_id": product, "event_timestamp": START + timedelta(minutes=minute), "category": category}
-        for product, (minute, category) in catalog.items()
-    ]
-    for table, part in ((tables.EVENTS, events), (tables.CATALOG, rows)):
-        write_deltalake(table.uri, offline_data.arrow(table, part), mode="append")
+    store(events, catalog)
     with EventLog(Window()) as archive:
         return read_log(archive)
 

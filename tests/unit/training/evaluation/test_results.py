@@ -66,14 +66,17 @@ def test_groups_say_who_asks() -> None:
         (24, 2, VIEWED, 3),
         customers={0: 0, 1: 0, 2: 1},
         devices={1: "mobile", 2: "desktop"},
+        since={3: -100.0},
     )
     groups = groups_of(queries_of(Task.NEXT, shop, 10.0), shop)
     assert {name: group.tolist() for name, group in groups.items()} == {
         "all": [True, True, True],
         "prefix of 1": [True, True, False],
         "longer prefix": [False, False, True],
+        "a new customer's first product": [False, True, False],
         "new": [False, True, True],
         "returning": [True, False, False],
+        "a product of the last day": [False, False, True],
         "device desktop": [False, True, True],
         "device mobile": [True, False, False],
         "history 1-4": [True, True, True],

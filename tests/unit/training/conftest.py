@@ -1,0 +1,21 @@
+"""What tests of training share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from feature_repo import tables
+from feature_repo.settings import HOME_VARIABLE, get_settings
+
+
+@pytest.fixture
+def warehouse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """An installation of the test's own, with empty tables."""
+    monkeypatch.setenv(HOME_VARIABLE, str(tmp_path))
+    get_settings.cache_clear()
+    tables.create_missing_tables()
+    yield
+    get_settings.cache_clear()

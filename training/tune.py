@@ -1,0 +1,103 @@
+"""``python -m training tune``: search for better trees for a ranker, within a budget of time."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from typing import TYPE_CHECKING
+
+from feature_repo.errors import InputError
+from training.arguments import moment
+
+if TYPE_CHECKING:
+    from training.search import Tried
+
+_EPILOG = """\
+Random settings are tried on the rows that training would fit the rankers on. Folds are in order of time: each is judged by
+a ranker that was fitted on what lies before it. The measure is NDCG@10 of what was chosen, within the lists of the rows.
+Nothing is changed: what to put into shelfwise.toml is printed.
+
+examples:
+  python -m training tune --minutes 10
+  python -m training tune --purposes order --minutes 5 --until 2026-03-01
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of the command."""
+    parser.epilog = _EPILOG
+    when = "ISO 8601, UTC unless it says otherwise"
+    parser.add_argument("--from", dest="since", type=moment, metavar="TIME", help=f"learn from events since ({when})")
+    parser.add_argument("--until", type=moment, metavar="TIME", help="learn from events before")
+    parser.add_argument(
+        "--minutes", type=float, default=5.0, help="time to spend on each ranker (default: %(default)s)"
+    )
+    parser.add_argument("--folds", type=int, default=3, help="parts that are judged (default: %(default)s)")
+    parser.add_argument(
+        "--most-trees",
+        type=int,
+        default=200,
+        help="never try more: each costs time in every request (default: %(default)s)",
+    )
+    parser.add_argument("--purposes", default="turn,order,list", metavar="NAME,...", help="of turn, order, list; all")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Search and show what was found."""
+    from feature_repo.settings import get_settings
+    from feature_repo.store import open_store
+    from training.events import BEGINNING, END, Window
+    from training.history import require_features
+    from training.pipeline import read_archive, read_rows
+    from training.rankers import Purpose, ranker_settings
+    from training.search import search
+    from training.steps import Steps
+
+    purposes = [name.strip() for name in args.purposes.split(",")]
+    if unknown := [name for name in purposes if name not in list(Purpose)]:
+        raise InputError(f"--purposes: there is no {', '.join(unknown)}; there are {', '.join(Purpose)}")
+    settings, steps = get_settings().training, Steps()
+    with steps("events, impressions and labels"):
+        archive = read_archive(Window(args.since or BEGINNING, args.until or END), settings)
+    store = open_store()
+    require_features(store)
+    rows = read_rows(store, archive, settings, steps)
+    for purpose in map(Purpose, purposes):
+        present = ranker_settings(purpose, settings)
+        tried: list[Tried] = []
+        with steps(f"trees of the ranker `{purpose}`"):
+            until = time.monotonic() + args.minutes * 60
+            for one in search(rows[purpose], present, args.folds, args.most_trees, settings.seed):
+                tried.append(one)
+                if time.monotonic() >= until:
+                    break
+        _show(purpose.value, tried, settings.seed)
+    return 0
+
+
+def _show(purpose: str, tried: list[Tried], seed: int) -> None:
+    """The best of what was tried, beside the present settings, which were tried first."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from training.evaluation.measures import estimate
+
+    console, present = Console(), tried[0]
+    order = sorted(tried, key=lambda one: -one.values.mean())
+    shown = [*order[:8], *([present] if present not in order[:8] else [])]
+    table = Table(title=f"`{purpose}`: {len(tried)} settings, {len(present.values):,} lists", title_justify="left")
+    for heading in (*type(present.settings).model_fields, "NDCG@10", "beside the present one", "seconds"):
+        table.add_column(heading, justify="right")
+    for one in shown:
+        gain = estimate(one.values - present.values, seed)
+        beside = "present" if one is present else f"{gain.mean:+.4f} ({gain.low:+.4f} to {gain.high:+.4f})"
+        cells = [f"{value:g}" for value in one.settings.model_dump().values()]
+        table.add_row(*cells, f"{one.values.mean():.4f}", beside, f"{one.seconds:.1f}")
+    console.print(table)
+    best = order[0]
+    low = estimate(best.values - present.values, seed).low
+    if best is present or low is None or low <= 0:
+        console.print("None is better beyond chance than the present ones.\n")
+        return
+    lines = [f"{name} = {value:g}" for name, value in best.settings.model_dump().items()]
+    console.print(f"for shelfwise.toml:\n\n\\[training.{purpose}_ranker]\n" + "\n".join(lines) + "\n", highlight=False)
