@@ -177,10 +177,11 @@ class ALSEngine(StrEnum):
 class RankerSettings(Section):
     """The trees of one of the three rankers; ``python -m training tune`` searches for better ones."""
 
-    trees: int = Field(50, ge=1, description="how many")
-    learning_rate: float = Field(0.12, gt=0, description="how much each corrects those before it")
-    leaves: int = Field(24, ge=2, description="of each")
-    rows_per_leaf: int = Field(40, ge=1, description="at least")
+    trees: int = Field(100, ge=1, description="how many")
+    learning_rate: float = Field(0.08, gt=0, description="how much each corrects those before it")
+    leaves: int = Field(16, ge=2, description="of each")
+    rows_per_leaf: int = Field(100, ge=1, description="at least")
+    columns: float = Field(0.3, gt=0, le=1, description="share of the features that each split chooses from, at random")
     l2: float = Field(1.0, ge=0, description="pull of the leaves' values towards zero")
 
 
@@ -198,8 +199,8 @@ class TrainingSettings(Section):
     als_regularization: float = Field(2.0, description="pull of the ALS factors towards zero")
     turn_ranker: RankerSettings = RankerSettings()
     # Visits with a purchase are few, and large trees learn them by heart.
-    order_ranker: RankerSettings = RankerSettings(leaves=4)
-    list_ranker: RankerSettings = RankerSettings(trees=200, learning_rate=0.08, leaves=16, rows_per_leaf=100)
+    order_ranker: RankerSettings = RankerSettings(trees=150, learning_rate=0.05, leaves=4, rows_per_leaf=40)
+    list_ranker: RankerSettings = RankerSettings(trees=200)
     click_weight: float = Field(1.0, description="weight of a product of a list that was clicked")
     cart_weight: float = Field(1.0, description="weight of one that was put into the cart then")
     order_weight: float = Field(1.0, description="weight of one that was ordered then")

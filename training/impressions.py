@@ -1,8 +1,8 @@
 """Impressions with labels: which products were shown to whom, and what became of them.
 
-An interaction is credited to the customer's latest list that showed the product, if that was shown at most 30 minutes
-before: neither an older list that happened to contain the product nor several lists at once get credit for one click.
-Clicks and views count as clicked; of several interactions with a product after a list, the strongest counts.
+A product of a list was chosen if the customer turned to it before he saw the next page with lists, and within 30 minutes: what
+he turns to later, he may have found elsewhere. Clicks and views count as clicked; what becomes of the product within the 30
+minutes, and before another list shows it, counts as well, so that the strongest interaction is the product's strength.
 """
 
 from __future__ import annotations
@@ -116,11 +116,18 @@ def _credit(log: EventLog) -> None:
                   WHERE event = $list_viewed AND customer_id IN (SELECT customer_id FROM acts))
             WHERE (customer_id, product.product_id) IN (SELECT (customer_id, product_id) FROM acts)
             GROUP BY ALL
+        ), pages AS (
+            SELECT DISTINCT customer_id, timestamp FROM track
+            WHERE event = $list_viewed AND customer_id IN (SELECT customer_id FROM acts)
+        ), credited AS (
+            SELECT acts.customer_id, acts.timestamp, shown.timestamp AS shown_at, list, product_id, strength
+            FROM acts ASOF JOIN shown USING (customer_id, product_id, timestamp)
+            WHERE acts.timestamp <= shown.timestamp + $minutes * INTERVAL 1 MINUTE
         )
         SELECT list, product_id, max(strength)::TINYINT AS strength
-        FROM acts ASOF JOIN shown USING (customer_id, product_id, timestamp)
-        WHERE acts.timestamp <= shown.timestamp + $minutes * INTERVAL 1 MINUTE
-        GROUP BY ALL""",
+        FROM credited ASOF JOIN pages
+            ON credited.customer_id = pages.customer_id AND credited.timestamp >= pages.timestamp
+        GROUP BY ALL HAVING bool_or(shown_at = pages.timestamp)""",
         {"list_viewed": LIST_VIEWED, "minutes": CREDIT_MINUTES},
     )
 

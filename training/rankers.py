@@ -83,6 +83,7 @@ def fit_ranker(rows: Rows, settings: RankerSettings, seed: int) -> HistGradientB
         max_leaf_nodes=settings.leaves,
         min_samples_leaf=settings.rows_per_leaf,
         l2_regularization=settings.l2,
+        max_features=settings.columns,
         early_stopping=False,
         random_state=seed,
     )

@@ -25,6 +25,7 @@ CHOICES: Mapping[str, Sequence[float]] = {
     "leaves": (4, 6, 8, 12, 16, 24, 32),
     "rows_per_leaf": (20, 40, 100, 200),
     "l2": (0.0, 1.0, 10.0),
+    "columns": (0.15, 0.3, 0.5, 1.0),
 }
 
 

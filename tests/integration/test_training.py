@@ -162,3 +162,15 @@ def test_without_any_history_it_says_which_command_to_run(tmp_path: Path) -> Non
     assert done.returncode == 1
     assert "python -m ingestion backfill" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_tune_tries_the_present_trees_first_and_says_what_it_found(shop: ShopStack) -> None:
+    done = shop.run("training", "tune", "--minutes", "0", "--purposes", "list,order")
+    assert done.returncode == 0, done.stdout
+    assert "`list`: 1 settings" in done.stdout
+    assert "`order`: 1 settings" in done.stdout
+    assert "`turn`" not in done.stdout
+    assert done.stdout.count("None is better beyond chance") == 2
+    refused = shop.run("training", "tune", "--purposes", "clicks")
+    assert refused.returncode == 1
+    assert "there is no clicks; there are turn, order, list" in refused.stdout

@@ -25,7 +25,7 @@ def test_the_latest_clicked_lists_with_all_their_products() -> None:
     for number in range(20):
         customer = f"c{number}"
         events.append(event(10 * number, customer, None, LIST_VIEWED, "a", "b", "c", "d"))
-        events.append(event(10 * number + 1, customer, None, LIST_VIEWED, "e", "f"))  # nobody clicks these
+        events.append(event(10 * number + 3, customer, None, LIST_VIEWED, "e", "f"))  # nobody clicks these
         events.append(event(10 * number + 2, customer, None, CLICKED if number % 2 else ADDED, "c"))
     store(events, dict.fromkeys("abcdef", (0, None)))
     lists, ids = read(min_lists=10)
@@ -41,3 +41,37 @@ def test_too_few_clicked_lists_say_how_many_are_needed() -> None:
     store([event(0, "c", None, LIST_VIEWED, "a"), event(1, "c", None, CLICKED, "a")])
     with pytest.raises(InputError, match=r"only 1 impression lists .* training needs 10 "):
         read(min_lists=10)
+
+
+def test_what_a_customer_turned_to_after_the_next_page_was_not_chosen_from_the_list() -> None:
+    padding = [
+        one
+        for number in range(10)
+        for one in (
+            event(1000 + number, f"p{number}", None, LIST_VIEWED, "a"),
+            event(1000.5 + number, f"p{number}", None, CLICKED, "a"),
+        )
+    ]
+    store(
+        [
+            event(0, "c", None, LIST_VIEWED, "a", "b", "c", "d", "e"),
+            event(1, "c", None, CLICKED, "a"),
+            event(2, "c", None, CLICKED, "b"),
+            event(3, "c", None, LIST_VIEWED, "x"),  # with this page, a product that no list has shown again
+            event(4, "c", None, CLICKED, "c"),
+            event(5, "c", None, ADDED, "b"),
+            event(40, "c", None, ADDED, "a"),
+            event(1, "other", None, LIST_VIEWED, "x"),  # another customer's page changes nothing
+            *padding,
+        ],
+        dict.fromkeys("abcdex", (0, None)),
+    )
+    with EventLog(Window()) as log:
+        ids = log.product_ids()
+        lists = read_impressions(log, ids, TrainingSettings(min_lists=10))
+        [first] = log.connection.execute("SELECT min(message_id) FROM track WHERE customer_id = 'c'").fetchone() or [
+            None
+        ]
+        credit = log.connection.execute("SELECT product_id, strength FROM credit WHERE list = ?", [first]).fetchall()
+    assert len(lists) == int(11 * RANKER_SHARE)
+    assert dict(credit) == {"a": 1, "b": 2}, "c came after the next page, and a was put into the cart too late"
