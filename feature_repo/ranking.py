@@ -1,4 +1,7 @@
-"""What the ranker looks at: the features of a customer and a candidate, computed alike in training and serving.
+"""What the rankers look at: the features of a customer and a candidate, computed alike in training and serving.
+
+Where a product stood in a list is not among them, although it says much about who clicked it: when serving there is no place
+yet, and docs/evaluation.md shows that a ranker which knew it in training orders lists worse without it.
 
 Training computes them for many customers at many moments, serving for one customer and his candidates now; both call
 :func:`features`. Everything is vectorised over rows.
@@ -17,8 +20,6 @@ from feature_repo.reading import Floats
 from feature_repo.shelf import UNKNOWN, Codes, Items
 from feature_repo.visitors import CUSTOMER_SUMS, Visitors, log_prices
 
-# The position that every candidate is scored at: as if shown first.
-NEUTRAL_POSITION = 1.0
 _SEEN, _CARTED, _ORDERED, _REMOVED = (
     np.isin(np.arange(max(Action) + 1), kinds)
     for kinds in (
@@ -71,7 +72,6 @@ FEATURES: tuple[str, ...] = (
     "hour",
     "weekday",
     "device",
-    "position",
 )
 # What counts relative to the other products of a list, where only these have to be put in order.
 _COMPARED: tuple[str, ...] = (
@@ -131,7 +131,6 @@ def features(
     codes: Codes,
     owner: NDArray[np.integer],
     embeddings: Embeddings,
-    position: Floats | float = NEUTRAL_POSITION,
 ) -> Floats:
     """The feature matrix, shape (candidates, len(FEATURES)), in the order of :data:`FEATURES`; NaN means unknown.
 
@@ -141,7 +140,6 @@ def features(
         codes: code of each candidate's product, shape (n,).
         owner: row in ``visitors`` that each candidate is for, shape (n,).
         embeddings: of the same visitors, and of items by code.
-        position: place in the list, if the candidate was shown.
     """
     columns = {
         **_closeness(codes, owner, embeddings),
@@ -150,7 +148,6 @@ def features(
         **_exposure(visitors, codes, owner),
         **_visitor_state(visitors, owner),
         **_item_state(candidates),
-        "position": position,
     }
     matrix = np.empty((len(codes), len(FEATURES)))
     for place, name in enumerate(FEATURES):

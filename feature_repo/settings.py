@@ -185,6 +185,21 @@ class RankerSettings(Section):
     l2: float = Field(1.0, ge=0, description="pull of the leaves' values towards zero")
 
 
+class OrderRankerSettings(RankerSettings):
+    """Visits with a purchase are few, and large trees learn them by heart."""
+
+    trees: int = Field(150, ge=1, description="how many")
+    learning_rate: float = Field(0.05, gt=0, description="how much each corrects those before it")
+    leaves: int = Field(4, ge=2, description="of each")
+    rows_per_leaf: int = Field(40, ge=1, description="at least")
+
+
+class ListRankerSettings(RankerSettings):
+    """It ranks a page, not hundreds of candidates, and so can take its time."""
+
+    trees: int = Field(200, ge=1, description="how many")
+
+
 class TrainingSettings(Section):
     """What ``python -m training run`` learns from and how."""
 
@@ -198,12 +213,11 @@ class TrainingSettings(Section):
     als_confidence: float = Field(4.0, description="how much one interaction outweighs none (alpha of implicit ALS)")
     als_regularization: float = Field(2.0, description="pull of the ALS factors towards zero")
     turn_ranker: RankerSettings = RankerSettings()
-    # Visits with a purchase are few, and large trees learn them by heart.
-    order_ranker: RankerSettings = RankerSettings(trees=150, learning_rate=0.05, leaves=4, rows_per_leaf=40)
-    list_ranker: RankerSettings = RankerSettings(trees=200)
-    click_weight: float = Field(1.0, description="weight of a product of a list that was clicked")
-    cart_weight: float = Field(1.0, description="weight of one that was put into the cart then")
-    order_weight: float = Field(1.0, description="weight of one that was ordered then")
+    order_ranker: OrderRankerSettings = OrderRankerSettings()
+    list_ranker: ListRankerSettings = ListRankerSettings()
+    click_weight: float = Field(1.0, description="weight of a chosen product; one passed over weighs 1")
+    cart_weight: float = Field(1.0, description="the same of a product of a list that was then put into the cart")
+    order_weight: float = Field(1.0, description="the same of one that was then ordered")
     max_lists: int = Field(30_000, description="most impression lists used, the latest first")
     test_share: float = Field(0.2, description="last share of the impression lists, held out for evaluation")
     max_turns: int = Field(15_000, description="most moments used at which a customer turned to another product")

@@ -155,7 +155,8 @@ def _placed(model: Recommender | None, shelf: Shelf) -> PlacedRecommender:
 def _without_catalogue(state: State, request: RecommendRequest, composition: Composition) -> Result:
     """What was popular when the model was trained, unless it is asked what only the catalogue could tell."""
     filtered = request.filters != _NO_FILTERS or composition.filters != _NO_FILTERS or state.book.exclusions
-    if state.placed is not None or state.model is None or filtered or not composition.fill:
+    fills = composition.fill and composition.about is not About.LIST
+    if state.placed is not None or state.model is None or filtered or not fills:
         return Result([], state.version, "empty")
     unwanted = {*request.exclude, *request.context_items}
     ids = [product_id for product_id in state.model.popular if product_id not in unwanted][: request.k]

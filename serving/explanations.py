@@ -68,7 +68,10 @@ def explain_ranker(
     everything else as it is. Effects do not add up to the score: features that say the same stand in for each other.
     """
     assert placed.space is not None
-    matrix = placed.matrix(visitor, ranked.rows, placed.space.embed(visitor), composition)
+    matrix = placed.matrix(visitor, ranked.among, placed.space.embed(visitor), composition)
+    place_of = np.zeros(len(placed.shelf), dtype=np.intp)
+    place_of[ranked.among] = np.arange(len(ranked.among))
+    matrix = matrix[place_of[ranked.rows]]
     count, width = matrix.shape
     # Every row once as it is, then once per feature without it.
     variants = np.repeat(matrix[None], len(FEATURES) + 1, axis=0)

@@ -27,6 +27,7 @@ class Reasons:
     _OWN: ClassVar[dict[int, str]] = {
         Action.ADDED: "you put this into your cart",
         Action.WISHLISTED: "it is on your wish list",
+        Action.ORDERED: "you bought this before",
     }
     _GOES_WITH: ClassVar[dict[Source, str]] = {
         Source.BOUGHT_TOGETHER: "often bought with {}",
@@ -51,11 +52,13 @@ class Reasons:
         """The reason for one product, by what proposed it and the product it goes with."""
         if source is Source.RECENT or (source is Source.GIVEN and self._last_action(row)):
             return self._OWN.get(self._last_action(row), "you viewed this recently")
+        if source is Source.GIVEN and anchor == UNKNOWN:
+            return "in this list"
         if source is Source.BOUGHT:
             return "you bought this before"
         if source is Source.TRENDING:
             return f"trending in {self._within}" if self._within else "trending now"
-        if source is Source.SHOWN or (source is Source.GIVEN and anchor == UNKNOWN):
+        if source is Source.SHOWN:
             return "on the pages you are looking at"
         if source is Source.NEW:
             category = self._shelf.items.category[row]

@@ -34,7 +34,7 @@ class RecommendRequest(RequestModel):
         [],
         max_length=100,
         description="products on the page or in the cart: count as just viewed, are not recommended; "
-        "in the scenario `list`, those to be put in order",
+        "in the scenario `list`, those to be put in order, of which the best `k` are answered",
     )
     exclude: list[Identifier] = Field([], max_length=1_000, description="products not to recommend")
     filters: Filters = Filters()

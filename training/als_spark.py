@@ -15,7 +15,8 @@ def fit_item_vectors(interest: csr_matrix, factors: int, settings: TrainingSetti
 
     MLlib multiplies the pull towards zero by the number of a customer's or a product's entries (Zhou et al., "Large-Scale
     Parallel Collaborative Filtering for the Netflix Prize", 2008); so it gets the share of the setting that comes to the
-    same for one with as many as customers have on average.
+    same for one with as many as customers have on average. The sums of several tasks depend on who comes first, so two fits
+    agree to a few digits only.
 
     Args:
         interest: customers x items.
@@ -26,6 +27,9 @@ def fit_item_vectors(interest: csr_matrix, factors: int, settings: TrainingSetti
 
     from ingestion.session import open_spark
 
+    vectors = np.zeros((interest.shape[1], factors), dtype=np.float32)
+    if not interest.nnz:  # MLlib refuses to fit nothing
+        return vectors
     entries = interest.tocoo()
     columns = {"customer": entries.row, "item": entries.col, "interest": entries.data.astype(np.float32)}
     per_customer = interest.nnz / max(interest.shape[0], 1)
@@ -45,7 +49,6 @@ def fit_item_vectors(interest: csr_matrix, factors: int, settings: TrainingSetti
         found = als.fit(spark.createDataFrame(pa.table(columns))).itemFactors.toArrow()
     finally:
         spark.stop()
-    vectors = np.zeros((interest.shape[1], factors), dtype=np.float32)
     lists = found["features"].combine_chunks()
     vectors[found["id"].to_numpy()] = lists.flatten().to_numpy().reshape(-1, factors)
     return vectors

@@ -16,7 +16,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from feature_repo.aggregates import Action
-from feature_repo.ranking import NEUTRAL_POSITION
 from feature_repo.reading import Floats
 from feature_repo.settings import TrainingSettings
 from feature_repo.shelf import UNKNOWN, Codes, Items, Shelf
@@ -127,7 +126,7 @@ def read_choices(
         visitors.device,
         owner,
         items,
-        np.full(len(owner), NEUTRAL_POSITION),
+        np.full(len(owner), np.nan),
         np.concatenate([np.empty(0, dtype=bool), *strength]).astype(np.int8),
     )
     columns = history.items(items, choices.times[owner])

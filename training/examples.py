@@ -77,12 +77,6 @@ class Examples:
         items = Items.from_columns(history.items(impressions.items, moments), moments, history.words)
         return cls(impressions, shelves.visitors(columns, impressions.times, impressions.device), items)
 
-    def between(self, since: float, until: float) -> Examples:
-        """Those of lists from ``since`` up to, but not including, ``until``."""
-        lists = slice(*np.searchsorted(self.impressions.times, [since, until]))
-        rows = slice(*np.searchsorted(self.impressions.owner, [lists.start, lists.stop]))
-        return Examples(self.impressions.between(since, until), self.visitors.take(lists), self.items.take(rows))
-
     def matrix(self, shelves: Shelves, space: PlacedSpace, purpose: Purpose) -> Floats:
         """What the ranker for a purpose looks at, shape (rows, its features)."""
         impressions = self.impressions
@@ -92,10 +86,7 @@ class Examples:
             visitors = self.visitors.take(lists)
             owner = impressions.owner[rows] - lists.start
             embeddings = space.at(shelf).embed(visitors)
-            position = impressions.position[rows]
-            parts.append(
-                features(visitors, self.items.take(rows), impressions.items[rows], owner, embeddings, position)
-            )
+            parts.append(features(visitors, self.items.take(rows), impressions.items[rows], owner, embeddings))
         matrix = np.concatenate(parts)
         return within_lists(matrix, impressions.owner) if purpose is Purpose.LIST else matrix
 

@@ -23,8 +23,10 @@ from feature_repo.visitors import DEVICES
 from training.events import EventLog, encode
 
 CREDIT_MINUTES = 30
+# A page with several lists reports them one after the other.
+PAGE_SECONDS = 2
 STRENGTHS = {Action.CLICKED: 1, Action.VIEWED: 1, Action.ADDED: 2, Action.WISHLISTED: 2, Action.ORDERED: 3}
-# At most this latest share of all lists become rows of the ranker, so that the candidate model whose scores they carry
+# At most this latest share of the clicked lists become rows of the ranker, so that the candidate model whose scores they carry
 # has a past of its own to learn from.
 RANKER_SHARE = 0.6
 
@@ -127,8 +129,8 @@ def _credit(log: EventLog) -> None:
         SELECT list, product_id, max(strength)::TINYINT AS strength
         FROM credited ASOF JOIN pages
             ON credited.customer_id = pages.customer_id AND credited.timestamp >= pages.timestamp
-        GROUP BY ALL HAVING bool_or(shown_at = pages.timestamp)""",
-        {"list_viewed": LIST_VIEWED, "minutes": CREDIT_MINUTES},
+        GROUP BY ALL HAVING bool_or(pages.timestamp <= shown_at + $seconds * INTERVAL 1 SECOND)""",
+        {"list_viewed": LIST_VIEWED, "minutes": CREDIT_MINUTES, "seconds": PAGE_SECONDS},
     )
 
 

@@ -38,16 +38,17 @@ _ORDER_HOURS = 1 / 3600
 
 @dataclass(frozen=True)
 class Ranked:
-    """Recommended rows of a shelf, in the order to be shown; all arrays have shape (n,).
+    """Recommended rows of a shelf, in the order to be shown; all arrays but ``among`` have shape (n,).
 
     ``scores`` tell what ranked them, before diversity moved any. ``anchors`` is the row of the product that explains a
-    recommendation, :data:`UNKNOWN` if none does.
+    recommendation, :data:`UNKNOWN` if none does. ``among`` are the rows that were ranked, in no order.
     """
 
     rows: Codes
     scores: Floats
     sources: NDArray[np.int8]
     anchors: Codes
+    among: Codes
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -95,7 +96,7 @@ class PlacedRecommender:
         order = np.argsort(-scores, kind="stable")
         order = order[self._arranged(found, scores, order, composition, k)]
         rows, sources = found.rows[order], found.sources[order]
-        return Ranked(rows, scores[order], sources, self._anchors(situation, rows, sources))
+        return Ranked(rows, scores[order], sources, self._anchors(situation, rows, sources), found.rows)
 
     def at(self, shelf: Shelf) -> PlacedRecommender:
         """The same for a later shelf with the same products."""

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 _EPILOG = """\
 The latest fifth of the impression lists (SHELFWISE_TRAINING__TEST_SHARE) is held out first: a recommender fitted on
 the rest is tried on it, beside plain popularity. Then everything is fitted again and stored as shelfwise:<version>,
-which a running service picks up by itself. The same input and seed give the same model.
+which a running service picks up by itself. The same input and seed give the same model (but for the
+last digits with SHELFWISE_TRAINING__ALS_ON=spark).
 
 examples:
   python -m training run

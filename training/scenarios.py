@@ -20,7 +20,7 @@ from training.sources import Source
 class Ranking(StrEnum):
     """What puts candidates in order."""
 
-    RANKER = "ranker"  # the trained ranker; by popularity for whom nothing is known of, or without a model
+    RANKER = "ranker"  # the trained ranker; popularity without a model, or for whom nothing is known of (but in lists)
     STRENGTH = "strength"  # the sum over the sources of share times score
     SOURCES = "sources"  # one source after the other, each in its own order
 

@@ -13,9 +13,10 @@ if TYPE_CHECKING:
     from training.search import Tried
 
 _EPILOG = """\
-Random settings are tried on the rows that training would fit the rankers on. Folds are in order of time: each is judged by
+Random settings are tried on rows like those that training fits the rankers on. Folds are in order of time: each is judged by
 a ranker that was fitted on what lies before it. The measure is NDCG@10 of what was chosen, within the lists of the rows.
-Nothing is changed: what to put into shelfwise.toml is printed.
+The best on all folds but the last is compared with the present settings on the last. Nothing is changed: what to put into
+shelfwise.toml is printed.
 
 examples:
   python -m training tune --minutes 10
@@ -83,21 +84,29 @@ def _show(purpose: str, tried: list[Tried], seed: int) -> None:
     from training.evaluation.measures import estimate
 
     console, present = Console(), tried[0]
-    order = sorted(tried, key=lambda one: -one.values.mean())
+    order = sorted(tried, key=lambda one: -one.worth)
     shown = [*order[:8], *([present] if present not in order[:8] else [])]
-    table = Table(title=f"`{purpose}`: {len(tried)} settings, {len(present.values):,} lists", title_justify="left")
-    for heading in (*type(present.settings).model_fields, "NDCG@10", "beside the present one", "seconds"):
+    table = Table(title=f"`{purpose}`: {len(tried)} settings, {len(present.choosing):,} lists", title_justify="left")
+    for heading in (*type(present.settings).model_fields, "NDCG@10", "seconds", ""):
         table.add_column(heading, justify="right")
     for one in shown:
-        gain = estimate(one.values - present.values, seed)
-        beside = "present" if one is present else f"{gain.mean:+.4f} ({gain.low:+.4f} to {gain.high:+.4f})"
         cells = [f"{value:g}" for value in one.settings.model_dump().values()]
-        table.add_row(*cells, f"{one.values.mean():.4f}", beside, f"{one.seconds:.1f}")
+        table.add_row(*cells, f"{one.worth:.4f}", f"{one.seconds:.1f}", "present" if one is present else "")
     console.print(table)
     best = order[0]
-    low = estimate(best.values - present.values, seed).low
-    if best is present or low is None or low <= 0:
-        console.print("None is better beyond chance than the present ones.\n")
+    if best is present:
+        console.print("Nothing better than the present settings was found.\n")
+        return
+    gain = estimate(best.confirming - present.confirming, seed)
+    assert gain.mean is not None
+    assert gain.low is not None
+    console.print(
+        f"On the {gain.count:,} lists of the last fold, which did not choose, the best beats the present settings by "
+        f"{gain.mean:+.4f} (95%: {gain.low:+.4f} to {gain.high:+.4f}).",
+        highlight=False,
+    )
+    if gain.low <= 0:
+        console.print("That may be chance; keep the present ones.\n")
         return
     lines = [f"{name} = {value:g}" for name, value in best.settings.model_dump().items()]
-    console.print(f"for shelfwise.toml:\n\n\\[training.{purpose}_ranker]\n" + "\n".join(lines) + "\n", highlight=False)
+    console.print(f"For shelfwise.toml:\n\n\\[training.{purpose}_ranker]\n" + "\n".join(lines) + "\n", highlight=False)

@@ -170,7 +170,7 @@ def test_tune_tries_the_present_trees_first_and_says_what_it_found(shop: ShopSta
     assert "`list`: 1 settings" in done.stdout
     assert "`order`: 1 settings" in done.stdout
     assert "`turn`" not in done.stdout
-    assert done.stdout.count("None is better beyond chance") == 2
+    assert done.stdout.count("Nothing better than the present settings was found") == 2
     refused = shop.run("training", "tune", "--purposes", "clicks")
     assert refused.returncode == 1
     assert "there is no clicks; there are turn, order, list" in refused.stdout

@@ -29,7 +29,7 @@ def groups_of(queries: Queries, log: Log) -> dict[str, Group]:
         Task.NEXT: {
             "prefix of 1": prefix == 1,
             "longer prefix": prefix > 1,
-            "a new customer's first product": (prefix == 1) & new,
+            "after a new customer's first product": (prefix == 1) & new,
         },
         Task.PURCHASE: {"empty session": prefix == 0, "session under way": prefix > 0},
         Task.RERANK: {"empty session": prefix == 0, "session under way": prefix > 0},

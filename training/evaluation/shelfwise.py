@@ -113,7 +113,7 @@ class Shelfwise:
             visitors.device,
             owner,
             listed,
-            (queries.listed.places + 1).astype(float),
+            np.full(len(listed), np.nan),
             np.zeros(len(listed), dtype=np.int8),
         )
         items = Items.from_columns(columns, until[owner], history.words)

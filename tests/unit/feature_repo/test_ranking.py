@@ -14,10 +14,10 @@ from feature_repo.visitors import INTEREST_HALF_LIFE_HOURS, Visitors
 CUP, PAN, RAKE, BALL = range(4)
 
 
-def row(of: Visitors, code: int, owner: int = 0, **options: float) -> dict[str, float]:
+def row(of: Visitors, code: int, owner: int = 0) -> dict[str, float]:
     on = shelf()
     codes = np.array([code], dtype=np.int32)
-    matrix = features(of, on.items.take(codes), codes, np.array([owner]), space().on(on).embed(of), **options)
+    matrix = features(of, on.items.take(codes), codes, np.array([owner]), space().on(on).embed(of))
     assert matrix.shape == (1, len(FEATURES))
     return dict(zip(FEATURES, matrix[0], strict=True))
 
@@ -80,12 +80,6 @@ def test_context_is_the_newest_part_of_the_sequence() -> None:
     of = visitors(shelf(), [("rake", Action.VIEWED, 1.0)], context=["cup"])
     assert of.items[0, :3].tolist() == [CUP, RAKE, UNKNOWN]
     assert of.hours[0, 0] == 0
-
-
-def test_position_is_neutral_unless_it_was_shown() -> None:
-    of = visitors(shelf(), [])
-    assert row(of, CUP)["position"] == 1
-    assert row(of, CUP, position=7.0)["position"] == 7
 
 
 def test_the_moment_gives_hour_and_weekday() -> None:

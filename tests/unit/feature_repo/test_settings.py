@@ -52,6 +52,13 @@ def test_a_missing_file_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         get_settings()
 
 
+def test_one_setting_of_a_ranker_leaves_its_others_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = get_settings().training.order_ranker
+    get_settings.cache_clear()
+    monkeypatch.setenv("SHELFWISE_TRAINING__ORDER_RANKER__TREES", "77")
+    assert get_settings().training.order_ranker == before.model_copy(update={"trees": 77})
+
+
 def test_secrets_are_masked() -> None:
     assert "demo-write-key" not in repr(get_settings())
 

@@ -284,6 +284,6 @@ def test_a_list_for_somebody_unknown_or_without_a_model(model: Recommender) -> N
     assert (ids(without), without.fallback) == (["rake", "cup", "ball"], "popular")
     assert [item.reason for item in without.items][1:] == [
         "you viewed this recently",
-        "on the pages you are looking at",
+        "in this list",
     ]
     assert ask(engine(None, model), None, **wanted).fallback == "empty"

@@ -7,7 +7,7 @@ import pytest
 from small_shelf import NOW, rankers, shelf, space, visitors
 
 from feature_repo.aggregates import Action
-from feature_repo.ranking import FEATURES
+from feature_repo.ranking import FEATURES, LIST_FEATURES
 from serving.answers import Cause
 from serving.explanations import MOST, explain_ranker, explain_source
 from training.model import Recommender
@@ -80,3 +80,22 @@ def test_lists_without_ranker_tell_what_their_source_went_by() -> None:
     buyer = visitors(on, [("cup", Action.ORDERED, 900.0)])
     (again,) = explain_source(placed, buyer, placed.recommend(buyer, EVERY, 2, 20, SCENARIOS["buy_again"]))
     assert [(cause.feature, cause.age_ms) for cause in again] == [("bought", 900 * 3_600_000)]
+
+
+def test_a_list_is_explained_as_it_was_ranked_though_only_its_best_are_shown() -> None:
+    """What stands out in a list does so beside all of it."""
+    on = shelf(views_7d=[5.0, 1.0, 0.0, 3.0])
+    lists = rankers("popularity", above=0.5)[Purpose.LIST]
+    by_place = LIST_FEATURES.index("popularity_place")
+    matrix = np.zeros((2_000, len(LIST_FEATURES)))
+    matrix[:, by_place] = np.random.default_rng(1).uniform(0, 1, 2_000)
+    lists = type(lists)(max_iter=20, early_stopping=False).fit(matrix, matrix[:, by_place] < 0.4)
+    placed = Recommender(space(), dict.fromkeys(Purpose, lists), ()).on(on)
+    visitor = visitors(on, [("cup", Action.VIEWED, 1.0)])
+    everything = np.arange(4, dtype=np.int32)
+    whole, best = (placed.recommend(visitor, EVERY, k, 20, SCENARIOS["list"], everything) for k in (4, 1))
+    of_whole, of_best = (explain_ranker(placed, visitor, ranked, SCENARIOS["list"]) for ranked in (whole, best))
+    assert len(of_best) == 1
+    assert of_best[0] == of_whole[0]
+    assert of_best[0][0].feature == "popularity"
+    assert of_best[0][0].effect > 0.1

@@ -62,3 +62,10 @@ def test_products_that_nobody_touched_have_no_factors() -> None:
     assert vectors.shape == (3, 2)
     assert vectors[:2].any(axis=1).all()
     assert not vectors[2].any()
+
+
+def test_nothing_to_learn_from_gives_no_factors() -> None:
+    none = np.empty(0, dtype=np.int32)
+    interactions = Interactions(none, none, none, np.empty(0), np.empty(0, dtype=object))
+    settings = TrainingSettings(als_on=ALSEngine.SPARK, factors=2)
+    assert not fit_factors(interactions, ("x", "y"), 10.0, settings).vectors.any()

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from itertools import islice
-
 import numpy as np
 
 from feature_repo.aggregates import Action
 from feature_repo.settings import RankerSettings
 from training.choices import purchases, turns
-from training.evaluation.measures import ndcg
 from training.events import Interactions
 from training.impressions import Impressions
 from training.rankers import Rows, fit_ranker
-from training.search import search
 
 
 def _interactions(*rows: tuple[int, int, Action, float]) -> Interactions:
@@ -93,27 +89,3 @@ def test_rows_of_several_parts_keep_their_lists_apart() -> None:
     assert both.owner.tolist() == [0, 0, 1, 2, 2, 3]
     assert both.lists(1, 3).owner.tolist() == [1, 2, 2]
     assert both.lists(1, 3).chosen.tolist() == [True, True, False]
-
-
-def test_the_search_finds_trees_that_fit_what_follows() -> None:
-    """Products are chosen by the product of two features, which trees of two leaves cannot tell."""
-    rng = np.random.default_rng(1)
-    matrix = rng.normal(size=(6_000, 2))
-    rows = Rows(matrix, np.arange(6_000) // 6, matrix.prod(axis=1) > 0.5, np.ones(6_000))
-    stumps = RankerSettings(leaves=2, trees=20)
-    tried = list(islice(search(rows, stumps, folds=2, most_trees=50, seed=3), 6))
-    assert tried[0].settings == stumps
-    assert len({one.settings.model_dump_json() for one in tried}) == 6
-    assert all(one.settings.trees <= 50 for one in tried)
-    best = max(tried, key=lambda one: one.values.mean())
-    assert best.values.mean() > tried[0].values.mean() + 0.1
-
-
-def test_the_search_judges_every_fold_by_what_lies_before_it() -> None:
-    """What is chosen turns round half-way: whoever had seen the later half would know."""
-    rng = np.random.default_rng(2)
-    matrix, half = rng.normal(size=(3_000, 1)), np.arange(3_000) < 1_500
-    rows = Rows(matrix, np.arange(3_000) // 5, (matrix[:, 0] > 0.5) == half, np.ones(3_000))
-    [tried] = islice(search(rows, RankerSettings(), folds=1, most_trees=50, seed=3), 1)
-    known = ndcg(rows.owner, rows.chosen, np.where(half, 1, -1) * matrix[:, 0], seed=3).mean()
-    assert tried.values.mean() < 0.8 * known

@@ -73,7 +73,7 @@ def test_groups_say_who_asks() -> None:
         "all": [True, True, True],
         "prefix of 1": [True, True, False],
         "longer prefix": [False, False, True],
-        "a new customer's first product": [False, True, False],
+        "after a new customer's first product": [False, True, False],
         "new": [False, True, True],
         "returning": [True, False, False],
         "a product of the last day": [False, False, True],
