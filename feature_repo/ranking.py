@@ -1,7 +1,7 @@
 """What the rankers look at: the features of a customer and a candidate, computed alike in training and serving.
 
-Where a product stood in a list is not among them, although it says much about who clicked it: when serving there is no place
-yet, and docs/evaluation.md shows that a ranker which knew it in training orders lists worse without it.
+Where a product stood in a list is not among them, although it says much about whether it was clicked: when serving there is no
+place yet, and a ranker that knew it in training orders lists worse without it than one that never did.
 
 Training computes them for many customers at many moments, serving for one customer and his candidates now; both call
 :func:`features`. Everything is vectorised over rows.

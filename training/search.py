@@ -30,7 +30,7 @@ CHOICES: Mapping[str, Sequence[float]] = {
     "l2": (0.0, 1.0, 10.0),
     "columns": (0.15, 0.3, 0.5, 1.0),
 }
-FEWEST_LISTS = 100
+FEWEST_LISTS = 50
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,9 @@ def search(rows: Rows, present: RankerSettings, folds: int, most_trees: int, see
     if folds < 2:
         raise InputError("two folds are needed: one to choose by, one to confirm the choice")
     if (lists := int(rows.owner.max(initial=-1)) + 1) < FEWEST_LISTS * (folds + 1):
-        raise InputError(f"{lists} lists are too few to try anything on: {FEWEST_LISTS} per fold are needed")
+        raise InputError(
+            f"{lists} lists are too few to try anything on: {FEWEST_LISTS} per fold and as many before are needed"
+        )
     rng, seen, settings = np.random.default_rng(seed), set[str](), present
     while len(seen) < prod(len(values) for values in choices.values()):
         if settings.model_dump_json() not in seen:

@@ -43,7 +43,7 @@ def test_every_fold_is_judged_by_what_lies_before_it() -> None:
 
 @pytest.mark.parametrize(
     ("lists", "folds", "most_trees", "message"),
-    [(299, 2, 50, "299 lists are too few"), (900, 1, 50, "two folds"), (900, 2, 24, "fewer than 25 trees")],
+    [(149, 2, 50, "149 lists are too few"), (900, 1, 50, "two folds"), (900, 2, 24, "fewer than 25 trees")],
 )
 def test_what_cannot_be_tried_is_refused(lists: int, folds: int, most_trees: int, message: str) -> None:
     rows = Rows(np.zeros((lists, 1)), np.arange(lists), np.ones(lists, dtype=bool), np.ones(lists))
