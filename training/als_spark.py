@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import os
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
-from feature_repo.settings import TrainingSettings
+from feature_repo.settings import TrainingSettings, get_settings
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
 
 
 def fit_item_vectors(interest: csr_matrix, factors: int, settings: TrainingSettings) -> NDArray[np.float32]:
@@ -25,15 +31,13 @@ def fit_item_vectors(interest: csr_matrix, factors: int, settings: TrainingSetti
     """
     from pyspark.ml.recommendation import ALS
 
-    from ingestion.session import open_spark
-
     vectors = np.zeros((interest.shape[1], factors), dtype=np.float32)
     if not interest.nnz:  # MLlib refuses to fit nothing
         return vectors
     entries = interest.tocoo()
     columns = {"customer": entries.row, "item": entries.col, "interest": entries.data.astype(np.float32)}
     per_customer = interest.nnz / max(interest.shape[0], 1)
-    spark = open_spark("shelfwise-als")
+    spark = _open_spark()
     try:
         als = ALS(
             userCol="customer",
@@ -52,3 +56,24 @@ def fit_item_vectors(interest: csr_matrix, factors: int, settings: TrainingSetti
     lists = found["features"].combine_chunks()
     vectors[found["id"].to_numpy()] = lists.flatten().to_numpy().reshape(-1, factors)
     return vectors
+
+
+def _open_spark() -> SparkSession:
+    """A session without the connectors and the tuning for streams that ingestion's has; everything is bound to loopback."""
+    from pyspark.sql import SparkSession
+
+    settings = get_settings()
+    os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
+    config = {
+        "spark.driver.memory": settings.spark.driver_memory,
+        "spark.driver.host": "127.0.0.1",
+        "spark.driver.bindAddress": "127.0.0.1",
+        "spark.local.dir": str(settings.home / "spark"),
+        "spark.sql.warehouse.dir": str(settings.home / "spark" / "warehouse"),
+        "spark.ui.enabled": "false",
+        "spark.ui.showConsoleProgress": "false",
+    }
+    builder = SparkSession.builder.appName("shelfwise-als").master(settings.spark.master)
+    for key, value in config.items():
+        builder = builder.config(key, value)
+    return builder.getOrCreate()
