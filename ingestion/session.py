@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import logging
-import os
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from feature_repo.errors import UnavailableError
 from feature_repo.settings import get_settings
+from feature_repo.spark import start_spark
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -20,8 +18,6 @@ _LOGGING = Path(__file__).with_name("log4j2.properties").as_uri()
 def open_spark(name: str, extra: dict[str, str] | None = None, threads: int = 1) -> SparkSession:
     """Start Spark with the Kafka and Delta connectors that set-up fetched.
 
-    Everything is bound to loopback, times are UTC, and no web page is served.
-
     Args:
         name: of the application.
         extra: further configuration.
@@ -30,16 +26,10 @@ def open_spark(name: str, extra: dict[str, str] | None = None, threads: int = 1)
     Raises:
         UnavailableError: the connectors' jars are missing.
     """
-    from pyspark.sql import SparkSession
-
     settings = get_settings()
     jars = sorted((settings.jars / "spark").glob("*.jar"))
     if not jars:
         raise UnavailableError(f"no Spark connectors in {settings.jars / 'spark'}; run `make setup`")
-    os.environ["PYSPARK_PYTHON"] = sys.executable
-    os.environ["PYSPARK_DRIVER_PYTHON"] = sys.executable
-    os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
-    logging.getLogger("py4j").setLevel(logging.WARNING)
     config = {
         # Hadoop's own local file system starts a process (chmod, readlink) for each file that it creates or renames,
         # which made up a third of a short job.
@@ -48,25 +38,10 @@ def open_spark(name: str, extra: dict[str, str] | None = None, threads: int = 1)
         "spark.jars": ",".join(str(jar) for jar in jars),
         "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
         "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
-        "spark.driver.memory": settings.spark.driver_memory,
-        "spark.driver.host": "127.0.0.1",
-        "spark.driver.bindAddress": "127.0.0.1",
-        "spark.ui.enabled": "false",
-        "spark.ui.showConsoleProgress": "false",
-        "spark.sql.session.timeZone": "UTC",
-        "spark.sql.execution.arrow.pyspark.enabled": "true",
         # Unless it is set, its default is asked of the process's environment for each element of a list that is read.
         "spark.sql.types.framework.enabled": "false",
-        "spark.local.dir": str(settings.home / "spark"),
-        "spark.sql.warehouse.dir": str(settings.home / "spark" / "warehouse"),
         # Delta would replay a table's log in 50 tasks, which takes longer on a few cores than writing a small batch.
         "spark.databricks.delta.snapshotPartitions": "1",
         "spark.driver.extraJavaOptions": f"-Djava.net.preferIPv4Stack=true -Xss8m -Dlog4j2.configurationFile={_LOGGING}",
     }
-    master = settings.spark.master
-    if master == "local[*]":
-        master = f"local[{max(threads, os.cpu_count() or 1)}]"
-    builder = SparkSession.builder.appName(name).master(master)
-    for key, value in (config | (extra or {})).items():
-        builder = builder.config(key, value)
-    return builder.getOrCreate()
+    return start_spark(name, {**config, **(extra or {})}, threads)

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import os
-from typing import TYPE_CHECKING
-
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
-from feature_repo.settings import TrainingSettings, get_settings
-
-if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
+from feature_repo.settings import TrainingSettings
+from feature_repo.spark import start_spark
 
 
 def fit_item_vectors(interest: csr_matrix, factors: int, settings: TrainingSettings) -> NDArray[np.float32]:
@@ -37,7 +32,7 @@ def fit_item_vectors(interest: csr_matrix, factors: int, settings: TrainingSetti
     entries = interest.tocoo()
     columns = {"customer": entries.row, "item": entries.col, "interest": entries.data.astype(np.float32)}
     per_customer = interest.nnz / max(interest.shape[0], 1)
-    spark = _open_spark()
+    spark = start_spark("shelfwise-als")
     try:
         als = ALS(
             userCol="customer",
@@ -56,24 +51,3 @@ def fit_item_vectors(interest: csr_matrix, factors: int, settings: TrainingSetti
     lists = found["features"].combine_chunks()
     vectors[found["id"].to_numpy()] = lists.flatten().to_numpy().reshape(-1, factors)
     return vectors
-
-
-def _open_spark() -> SparkSession:
-    """A session without the connectors and the tuning for streams that ingestion's has; everything is bound to loopback."""
-    from pyspark.sql import SparkSession
-
-    settings = get_settings()
-    os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
-    config = {
-        "spark.driver.memory": settings.spark.driver_memory,
-        "spark.driver.host": "127.0.0.1",
-        "spark.driver.bindAddress": "127.0.0.1",
-        "spark.local.dir": str(settings.home / "spark"),
-        "spark.sql.warehouse.dir": str(settings.home / "spark" / "warehouse"),
-        "spark.ui.enabled": "false",
-        "spark.ui.showConsoleProgress": "false",
-    }
-    builder = SparkSession.builder.appName("shelfwise-als").master(settings.spark.master)
-    for key, value in config.items():
-        builder = builder.config(key, value)
-    return builder.getOrCreate()

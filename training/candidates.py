@@ -17,7 +17,7 @@ from feature_repo.ranking import Embeddings
 from feature_repo.reading import Floats
 from feature_repo.shelf import Codes, Shelf
 from feature_repo.visitors import Visitors
-from training.choosing import first_places
+from training.choosing import NO_ROWS, first_places
 from training.sources import PROPOSE, Proposal, Situation, Source, own_products
 from training.space import PlacedSpace
 
@@ -37,7 +37,6 @@ HOME_SHARES: Mapping[Source, float] = {
 }
 # What popular products that fill a list up weigh beside those that a source proposed.
 FILL_WEIGHT = 0.001
-_NO_ROWS: Codes = np.empty(0, dtype=np.int32)
 
 
 @dataclass(frozen=True)
@@ -73,7 +72,7 @@ def gather(situation: Situation, shares: Mapping[Source, float], most: int, fill
         quotas.append((Source.POPULAR, FILL_WEIGHT, most))
     proposals = tuple((weight, PROPOSE[source](situation, quota)) for source, weight, quota in quotas)
     every = [codes for _, (codes, _) in proposals]
-    rows = np.concatenate([_NO_ROWS, *every])
+    rows = np.concatenate([NO_ROWS, *every])
     sources = np.repeat(np.array([source for source, *_ in quotas], dtype=np.int8), [len(codes) for codes in every])
     first = first_places(rows)[:most]
     return Candidates(rows[first], sources[first], proposals)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from feature_repo.errors import InputError
-from training.arguments import moment, require_folder_of
+from training.arguments import chosen, moment, names, require_folder_of
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from training.evaluation.registry import Entry, Setting
     from training.evaluation.stream import Variant
     from training.evaluation.tasks import Task
-
-Choice = TypeVar("Choice")
 
 _EPILOG = """\
 The events are loaded by the production backfill into an installation of their own, which the next run uses again.
@@ -45,9 +43,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="the cut: models are fitted on what lies before it, queries come after it (ISO 8601, UTC unless it says otherwise)",
     )
     parser.add_argument("--report", type=Path, metavar="FILE", help="also write all results as JSON")
-    parser.add_argument("--models", type=_names, default=[], metavar="NAME,...", help="by default all")
-    parser.add_argument("--tasks", type=_names, default=[], metavar="NAME,...", help="of next, purchase, rerank; all")
-    parser.add_argument("--variants", type=_names, default=[], metavar="NAME,...", help="of static, streaming; both")
+    parser.add_argument("--models", type=names, default=[], metavar="NAME,...", help="by default all")
+    parser.add_argument("--tasks", type=names, default=[], metavar="NAME,...", help="of next, purchase, rerank; all")
+    parser.add_argument("--variants", type=names, default=[], metavar="NAME,...", help="of static, streaming; both")
     parser.add_argument(
         "--home", type=Path, metavar="DIR", help="where to load the events; by default below SHELFWISE_HOME"
     )
@@ -73,9 +71,9 @@ def run(args: argparse.Namespace) -> int:
     from training.steps import Steps
 
     require_folder_of(args.report)
-    models = _chosen(MODELS, args.models)
-    tasks = _chosen({task.value: task for task in Task}, args.tasks)
-    variants = _chosen({variant.value: variant for variant in Variant}, args.variants)
+    models = chosen(MODELS, args.models)
+    tasks = chosen({task.value: task for task in Task}, args.tasks)
+    variants = chosen({variant.value: variant for variant in Variant}, args.variants)
     installation.enter(installation.load(args.data, args.home))
     with Steps()("reading the events"), EventLog(Window()) as archive:
         log = read_log(archive)
@@ -124,13 +122,13 @@ def _compare(
         for task in tasks:
             queries = queries_of(task, log, setting.cut)
             for variant in variants:
-                chosen = able(models, task, variant)
-                if not len(queries) or not chosen:
+                asked = able(models, task, variant)
+                if not len(queries) or not asked:
                     continue
-                total = len(queries) * len(chosen)
+                total = len(queries) * len(asked)
                 line = progress.add_task("", total=total, what=f"{task.value}, {variant.value}")
                 watch = partial(_advance, progress, line)
-                comparison = compare(log, queries, variant, chosen, setting, check_leaks, watch)
+                comparison = compare(log, queries, variant, asked, setting, check_leaks, watch)
                 comparisons.append(comparison)
                 # In a log, where no bar moves, it is seen what is done.
                 took = ", ".join(f"{name} {seconds:.1f}" for name, seconds in comparison.seconds.items())
@@ -140,14 +138,3 @@ def _compare(
 
 def _advance(progress: Progress, line: TaskID, model: str, count: int) -> None:
     progress.update(line, description=model, advance=count)
-
-
-def _names(text: str) -> list[str]:
-    return [name.strip() for name in text.split(",") if name.strip()]
-
-
-def _chosen(there: Mapping[str, Choice], names: list[str]) -> dict[str, Choice]:
-    """The choices of some names; all without any."""
-    if unknown := [name for name in names if name not in there]:
-        raise InputError(f"there is no {', '.join(unknown)}; there are {', '.join(there)}")
-    return {name: there[name] for name in names or there}

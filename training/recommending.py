@@ -18,7 +18,7 @@ from feature_repo.reading import Floats
 from feature_repo.shelf import UNKNOWN, Codes, Shelf
 from feature_repo.visitors import Visitors
 from training.candidates import Candidates, gather
-from training.choosing import first_places
+from training.choosing import NO_ROWS, first_places, once
 from training.rankers import Purpose, Rankers
 from training.repurchases import last_bought, not_due
 from training.scenarios import RANKING_ALONE, About, Bought, Composition, Ranking
@@ -29,7 +29,6 @@ from training.space import PlacedSpace
 # Rows of a shelf to factors of their scores, both of shape (n,).
 Weigh = Callable[[Codes], Floats]
 
-_NO_ROWS: Codes = np.empty(0, dtype=np.int32)
 # What can be proposed to somebody of whom nothing is known.
 _FOR_ANYBODY = (Source.NEW, Source.GIVEN)
 # Lines of one order have the same time, up to the rounding of it.
@@ -75,7 +74,7 @@ class PlacedRecommender:
         k: int,
         candidates: int,
         composition: Composition = RANKING_ALONE,
-        context: Codes = _NO_ROWS,
+        context: Codes = NO_ROWS,
         weigh: Weigh | None = None,
     ) -> Ranked:
         """The best ``k`` allowed products for one visitor in a scenario.
@@ -111,7 +110,7 @@ class PlacedRecommender:
     def waiting(self, visitor: Visitors, composition: Composition) -> Codes:
         """What one visitor has bought and the scenario leaves out until it is due again, as rows."""
         if composition.bought is Bought.KEEP:
-            return _NO_ROWS
+            return NO_ROWS
         return not_due(visitor, self.space.cycles if self.space else np.full(len(self.shelf), np.nan))
 
     def matrix(self, visitor: Visitors, rows: Codes, embeddings: Embeddings, composition: Composition) -> Floats:
@@ -129,7 +128,7 @@ class PlacedRecommender:
         allowed = allowed.copy()
         allowed[self.waiting(visitor, composition)] = False
         for_visitor = composition.about in (About.VISITOR, About.LIST)
-        given = _once(context) if composition.about is About.LIST else _NO_ROWS
+        given = once(context) if composition.about is About.LIST else NO_ROWS
         seeds = own_products(visitor) if for_visitor else _seeds(visitor, composition.about, context)
         if not for_visitor:
             allowed[seeds] = False
@@ -212,7 +211,7 @@ class PlacedRecommender:
 
 def _seeds(visitor: Visitors, about: About, context: Codes) -> Codes:
     """The products that a page, cart or order is about."""
-    if len(known := _once(context)):
+    if len(known := once(context)):
         return known
     if about is About.PAGE:
         return own_products(visitor)[:1]
@@ -220,12 +219,6 @@ def _seeds(visitor: Visitors, about: About, context: Codes) -> Codes:
         return _in_cart(visitor)
     codes, hours = last_bought(visitor)
     return codes[hours <= np.min(hours, initial=np.inf) + _ORDER_HOURS]
-
-
-def _once(codes: Codes) -> Codes:
-    """The known ones, each once."""
-    known = codes[codes != UNKNOWN]
-    return known[first_places(known)]
 
 
 def _in_cart(visitor: Visitors) -> Codes:

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from training.arguments import moment, require_folder_of
+from training.arguments import add_window, require_folder_of
 
 if TYPE_CHECKING:
     from training.model import ModelCard
@@ -31,9 +31,7 @@ see what is stored:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the command."""
     parser.epilog = _EPILOG
-    when = "ISO 8601, UTC unless it says otherwise"
-    parser.add_argument("--from", dest="since", type=moment, metavar="TIME", help=f"learn from events since ({when})")
-    parser.add_argument("--until", type=moment, metavar="TIME", help="learn from events before")
+    add_window(parser)
     parser.add_argument("--report", type=Path, metavar="FILE", help="also write metrics, counts and times as JSON")
 
 

@@ -19,7 +19,7 @@ from feature_repo.ranking import Embeddings
 from feature_repo.reading import Floats
 from feature_repo.shelf import UNKNOWN, Codes, Items, Shelf
 from feature_repo.visitors import SESSION_GAP_HOURS, Visitors, log_prices
-from training.choosing import best, first_places
+from training.choosing import NO_ROWS, best, first_places, once
 from training.repurchases import DUE_SHARE, last_bought
 from training.space import PlacedSpace
 
@@ -53,9 +53,6 @@ class Source(IntEnum):
     GIVEN = 14
 
 
-_NO_ROWS: Codes = np.empty(0, dtype=np.int32)
-
-
 @dataclass(frozen=True)
 class Situation:
     """What sources look at.
@@ -78,17 +75,16 @@ class Situation:
     space: PlacedSpace | None = None
     embeddings: Embeddings | None = None
     together: NDArray[np.float32] | None = None
-    given: Codes = field(default_factory=lambda: _NO_ROWS)
+    given: Codes = field(default_factory=lambda: NO_ROWS)
 
 
 Proposal = tuple[Codes, Floats]
-_NOTHING: Proposal = (_NO_ROWS, np.empty(0))
+_NOTHING: Proposal = (NO_ROWS, np.empty(0))
 
 
 def own_products(visitor: Visitors) -> Codes:
     """Products of the visitor's sequence that are on the shelf, each once, newest first."""
-    codes = visitor.items[0][visitor.items[0] != UNKNOWN]
-    return codes[first_places(codes)]
+    return once(visitor.items[0])
 
 
 def recent(situation: Situation, most: int) -> Proposal:
@@ -137,8 +133,7 @@ def following(situation: Situation, most: int) -> Proposal:
 def shown(situation: Situation, most: int) -> Proposal:
     """What the pages that the visitor is looking at show: he may not have got to it yet."""
     codes, hours = situation.visitor.shown[0], situation.visitor.shown_hours[0]
-    codes = codes[(codes != UNKNOWN) & (hours <= SESSION_GAP_HOURS)]
-    return _in_order(codes[first_places(codes)], situation, most)
+    return _in_order(once(codes[hours <= SESSION_GAP_HOURS]), situation, most)
 
 
 def bought_together(situation: Situation, most: int) -> Proposal:

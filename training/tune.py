@@ -6,8 +6,7 @@ import argparse
 import time
 from typing import TYPE_CHECKING
 
-from feature_repo.errors import InputError
-from training.arguments import moment
+from training.arguments import add_window, chosen, names
 
 if TYPE_CHECKING:
     from training.search import Tried
@@ -27,9 +26,7 @@ examples:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the command."""
     parser.epilog = _EPILOG
-    when = "ISO 8601, UTC unless it says otherwise"
-    parser.add_argument("--from", dest="since", type=moment, metavar="TIME", help=f"learn from events since ({when})")
-    parser.add_argument("--until", type=moment, metavar="TIME", help="learn from events before")
+    add_window(parser)
     parser.add_argument(
         "--minutes", type=float, default=5.0, help="time to spend on each ranker (default: %(default)s)"
     )
@@ -40,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=200,
         help="never try more: each costs time in every request (default: %(default)s)",
     )
-    parser.add_argument("--purposes", default="turn,order,list", metavar="NAME,...", help="of turn, order, list; all")
+    parser.add_argument("--purposes", type=names, default=[], metavar="NAME,...", help="of turn, order, list; all")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -54,16 +51,14 @@ def run(args: argparse.Namespace) -> int:
     from training.search import search
     from training.steps import Steps
 
-    purposes = [name.strip() for name in args.purposes.split(",")]
-    if unknown := [name for name in purposes if name not in list(Purpose)]:
-        raise InputError(f"--purposes: there is no {', '.join(unknown)}; there are {', '.join(Purpose)}")
+    purposes = chosen({purpose.value: purpose for purpose in Purpose}, args.purposes)
     settings, steps = get_settings().training, Steps()
     with steps("events, impressions and labels"):
         archive = read_archive(Window(args.since or BEGINNING, args.until or END), settings)
     store = open_store()
     require_features(store)
     rows = read_rows(store, archive, settings, steps)
-    for purpose in map(Purpose, purposes):
+    for purpose in purposes.values():
         present = ranker_settings(purpose, settings)
         tried: list[Tried] = []
         with steps(f"trees of the ranker `{purpose}`"):

@@ -11,7 +11,7 @@ from training.evaluation.tasks import Queries, Task
 Group = NDArray[np.bool_]
 
 ALL = "all"
-DAY_SECONDS = 86_400.0
+_DAY_SECONDS = 86_400.0
 # Least interactions of a customer before the query, by name of the group.
 HISTORY_LENGTHS = {"history 0": 0, "history 1-4": 1, "history 5-19": 5, "history 20+": 20}
 
@@ -24,7 +24,7 @@ def groups_of(queries: Queries, log: Log) -> dict[str, Group]:
     new = first[queries.customers] >= log.starts[queries.sessions]
     prefix = queries.prefixes.lengths
     wanted = queries.wanted
-    young = queries.moments[wanted.owner] - log.since[wanted.flat] < DAY_SECONDS
+    young = queries.moments[wanted.owner] - log.since[wanted.flat] < _DAY_SECONDS
     kinds = {
         Task.NEXT: {
             "prefix of 1": prefix == 1,

@@ -1,4 +1,4 @@
-"""What tests of training share."""
+"""What tests without servers share."""
 
 from __future__ import annotations
 
