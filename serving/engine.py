@@ -27,6 +27,7 @@ from serving.rules import Rulebook
 from training.model import Recommender
 from training.recommending import PlacedRecommender, Ranked
 from training.scenarios import About, Composition, Need, Ranking
+from training.segments import segments_of
 from training.sources import Source
 
 _NOTHING: dict[str, list[Any]] = {
@@ -114,8 +115,9 @@ class Engine:
         rules.exclude(allowed)
         weights = _Weights(rules, visitor)
         weigh = weights.of if weights else None
-        ranked = placed.recommend(visitor, allowed, request.k, self._candidates, composition, context, weigh)
-        items = _items(shelf, ranked, Reasons(shelf, visitor, composition.about, request.filters.category))
+        segments = segments_of(request.country, request.device)
+        ranked = placed.recommend(visitor, allowed, request.k, self._candidates, composition, context, weigh, segments)
+        items = _items(shelf, ranked, Reasons(shelf, visitor, composition.about, request.filters.category, segments))
         fallback = _fallback(placed, visitor, composition, customer, ranked)
         if request.explain:
             items = _explained(items, placed, visitor, composition, ranked, weights)

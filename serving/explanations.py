@@ -55,6 +55,8 @@ _SIGNALS = {
     Source.TRENDING: "trend",
     Source.SEGMENT: "popularity",
     Source.POPULAR: "popularity",
+    Source.COUNTRY: "popularity",
+    Source.DEVICE: "popularity",
     Source.NEW: "impressions_7d",
 }
 

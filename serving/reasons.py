@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 import numpy as np
@@ -10,6 +11,7 @@ from feature_repo.aggregates import Action
 from feature_repo.shelf import UNKNOWN, Shelf
 from feature_repo.visitors import Visitors
 from training.scenarios import About
+from training.segments import Segment
 from training.sources import Source, favourite_department
 
 
@@ -21,6 +23,7 @@ class Reasons:
         visitor: whom the answer is for.
         about: what the recommendations go with.
         category: the path that the request is confined to, if it is.
+        segments: what the visitor is counted among.
     """
 
     POPULAR: ClassVar[str] = "popular with other customers"
@@ -41,12 +44,18 @@ class Reasons:
     }
 
     def __init__(
-        self, shelf: Shelf, visitor: Visitors, about: About = About.VISITOR, category: str | None = None
+        self,
+        shelf: Shelf,
+        visitor: Visitors,
+        about: About = About.VISITOR,
+        category: str | None = None,
+        segments: Sequence[Segment] = (),
     ) -> None:
         self._shelf = shelf
         self._visitor = visitor
         self._about = about
         self._within = _last_level(category) if category else None
+        self._words = {segment.kind: segment.word for segment in segments}
 
     def of(self, source: Source, row: int, anchor: int) -> str:
         """The reason for one product, by what proposed it and the product it goes with."""
@@ -69,6 +78,10 @@ class Reasons:
             return (
                 f"popular in {self._within or self._shelf.words.departments.word(favourite_department(self._visitor))}"
             )
+        if source is Source.COUNTRY:
+            return f"popular in {self._words['country']}"
+        if source is Source.DEVICE:
+            return f"popular on {self._words['device']}"
         if source is Source.POPULAR or anchor == UNKNOWN:
             return f"popular in {self._within}" if self._within else self.POPULAR
         return self._with(source, anchor)

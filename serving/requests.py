@@ -39,6 +39,9 @@ class RecommendRequest(RequestModel):
     exclude: list[Identifier] = Field([], max_length=1_000, description="products not to recommend")
     filters: Filters = Filters()
     device: Literal["desktop", "mobile", "tablet"] | None = Field(None, description="what the customer holds")
+    country: Identifier | None = Field(
+        None, description="where the customer is, in the words of the events' `context.country`; for unknown visitors"
+    )
     explain: bool = Field(False, description="whether to tell what moved each score (`why`); takes longer")
 
 
@@ -72,6 +75,8 @@ class RecommendedItem(BaseModel):
         "popular",
         "pinned",
         "given",
+        "country",
+        "device",
     ] = Field(description="what proposed the product")
     reason: str = Field(description="why, in words for the customer")
     why: list[Why] = Field([], description="only if asked for with `explain`")

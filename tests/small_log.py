@@ -50,6 +50,7 @@ def log(
     return Log(
         lines=lines,
         starts=starts,
+        countries=np.full(count, None, dtype=object),
         devices=np.array([(devices or {}).get(session) for session in range(count)], dtype=object),
         ids=tuple(f"p{item}" for item in range(products)),
         customer_ids=np.array([f"c{number}" for number in range(int(owners.max()) + 1)], dtype=object),

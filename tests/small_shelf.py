@@ -17,6 +17,7 @@ from training.factors import ItemFactors
 from training.neighbours import MOST, Neighbours
 from training.rankers import Purpose, Rankers
 from training.repurchases import PRODUCT_EVIDENCE, Repurchases
+from training.segments import Segments
 from training.space import ItemSpace
 
 NOW = 1_780_000_000.0
@@ -99,15 +100,22 @@ def neighbours(pairs: dict[str, Sequence[tuple[str, float]]], ids: Sequence[str]
     return Neighbours(tuple(ids), codes, strengths)
 
 
+def segments(lifts: dict[str, dict[str, float]], ids: Sequence[str] = IDS) -> Segments:
+    """Lifts as given, 1 elsewhere."""
+    values = [[of.get(product, 1.0) for product in ids] for of in lifts.values()]
+    return Segments(tuple(ids), tuple(lifts), np.array(values, dtype=np.float32).reshape(len(lifts), len(ids)))
+
+
 def space() -> ItemSpace:
     """Cup and pan are alike, pan and rake are bought together; the rake stands alone otherwise.
 
-    The ball is not known; cups are bought again after 100 hours.
+    The ball is not known; cups are bought again after 100 hours. Rakes are liked in Japan, cups are not; pans are on mobiles.
     """
     return ItemSpace(
         factors([[1.0, 0.0], [0.8, 0.6], [0.0, 1.0], [0.0, 0.0]]),
         neighbours({"pan": [("rake", 0.4)], "rake": [("pan", 0.4)]}),
         repurchases({"cup": 100.0}),
+        segments({"country Japan": {"rake": 3.0, "cup": 0.5}, "device mobile": {"pan": 2.0}}),
     )
 
 

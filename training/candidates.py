@@ -34,6 +34,8 @@ HOME_SHARES: Mapping[Source, float] = {
     Source.TRENDING: 0.05,
     Source.SHOWN: 0.2,
     Source.SEGMENT: 0.05,
+    Source.COUNTRY: 0.2,
+    Source.DEVICE: 0.1,
 }
 # What popular products that fill a list up weigh beside those that a source proposed.
 FILL_WEIGHT = 0.001

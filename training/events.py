@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 import duckdb
 import numpy as np
+import pandas as pd
 from duckdb_extensions import import_extension
 from numpy.typing import NDArray
 
@@ -32,6 +33,33 @@ class Window:
 
 
 @dataclass(frozen=True)
+class Labels:
+    """A word for each of n rows: ``codes`` are places in ``words``, :data:`UNKNOWN` where there is none; shape (n,)."""
+
+    codes: Codes
+    words: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, words: NDArray[np.object_]) -> Labels:
+        """From words as DuckDB gives them."""
+        codes, known = pd.factorize(unmasked(words))
+        return cls(codes.astype(np.int32), tuple(known))
+
+    @classmethod
+    def unknown(cls, count: int) -> Labels:
+        """Of rows of which nothing is known."""
+        return cls(np.full(count, UNKNOWN, dtype=np.int32))
+
+    def plain(self) -> list[str | None]:
+        """The words themselves."""
+        return [None if code == UNKNOWN else self.words[code] for code in self.codes]
+
+    def part(self, rows: slice | NDArray[np.integer] | NDArray[np.bool_]) -> Labels:
+        """Of some rows."""
+        return Labels(self.codes[rows], self.words)
+
+
+@dataclass(frozen=True)
 class Interactions:
     """What customers did to products, in order of time; arrays of shape (n,).
 
@@ -40,6 +68,7 @@ class Interactions:
         items: product codes.
         actions: codes of :class:`feature_repo.aggregates.Action`.
         times: epoch seconds.
+        countries, devices: of the visitor at that time.
         customer_ids: the customers by number.
     """
 
@@ -47,6 +76,8 @@ class Interactions:
     items: Codes
     actions: Codes
     times: Floats
+    countries: Labels
+    devices: Labels
     customer_ids: NDArray[np.object_]
 
     def before(self, moment: float) -> Interactions:
@@ -56,7 +87,13 @@ class Interactions:
     def part(self, rows: slice | NDArray[np.integer]) -> Interactions:
         """Some rows."""
         return Interactions(
-            self.customers[rows], self.items[rows], self.actions[rows], self.times[rows], self.customer_ids
+            self.customers[rows],
+            self.items[rows],
+            self.actions[rows],
+            self.times[rows],
+            self.countries.part(rows),
+            self.devices.part(rows),
+            self.customer_ids,
         )
 
     def visits(self) -> tuple[Interactions, NDArray[np.int64]]:
@@ -77,8 +114,8 @@ class Interactions:
 class EventLog:
     """The archive's ``track`` events within a window, queried by DuckDB. Use as a context manager.
 
-    ``connection`` has a view ``track`` with columns ``message_id, customer_id, session_id, event, timestamp, device,
-    products``.
+    ``connection`` has a view ``track`` with columns ``message_id, customer_id, session_id, event, timestamp, country,
+    device, products``.
 
     Raises:
         InputError: the archive is missing or has no event within the window.
@@ -94,7 +131,7 @@ class EventLog:
         # A view cannot take parameters; the two moments are rendered by Python's own ISO format.
         self.connection.execute(
             f"""CREATE VIEW track AS
-                SELECT message_id, customer_id, session_id, event, timestamp, device, products
+                SELECT message_id, customer_id, session_id, event, timestamp, country, device, products
                 FROM delta_scan('{tables.EVENTS.uri}')
                 WHERE type = 'track' AND timestamp >= TIMESTAMPTZ '{window.since.isoformat()}'
                   AND timestamp < TIMESTAMPTZ '{window.until.isoformat()}'"""
@@ -129,9 +166,9 @@ class EventLog:
     def interactions(self, ids: tuple[str, ...]) -> Interactions:
         """All interactions with the products in ``ids``, whose places there become the codes."""
         columns = self.connection.execute(
-            """SELECT customer_id, event, epoch_us(timestamp) AS at, product.product_id AS product_id
-               FROM (SELECT message_id, customer_id, event, timestamp, unnest(products) AS product FROM track
-                     WHERE event IN (SELECT unnest(?)))
+            """SELECT customer_id, event, epoch_us(timestamp) AS at, product.product_id AS product_id, country, device
+               FROM (SELECT message_id, customer_id, event, timestamp, country, device, unnest(products) AS product
+                     FROM track WHERE event IN (SELECT unnest(?)))
                WHERE customer_id IS NOT NULL AND product.product_id IS NOT NULL
                ORDER BY timestamp, message_id, product_id""",
             [list(ACTION_OF_EVENT)],
@@ -144,6 +181,8 @@ class EventLog:
             items[kept],
             encode(columns["event"], tuple(ACTION_OF_EVENT), list(ACTION_OF_EVENT.values()))[kept],
             columns["at"][kept] / 1e6,
+            Labels.of(columns["country"]).part(kept),
+            Labels.of(columns["device"]).part(kept),
             customer_ids,
         )
 

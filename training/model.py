@@ -24,6 +24,7 @@ from training.neighbours import Neighbours
 from training.rankers import Purpose, Rankers
 from training.recommending import PlacedRecommender
 from training.repurchases import Repurchases
+from training.segments import Segments
 from training.space import ItemSpace
 
 
@@ -75,7 +76,9 @@ class Recommender:
     def fingerprint(self) -> str:
         """A hash of what was learnt: item space, popularity, and the rankers' answers to fixed questions."""
         questions = np.random.default_rng(0).normal(0.0, 2.0, (512, len(LIST_FEATURES)))
-        digest = hashlib.sha256("\n".join((*self.space.factors.ids, *self.popular, *LIST_FEATURES)).encode())
+        space, popular = self.space, self.popular
+        names = (*space.factors.ids, *space.segments.names, *popular, *LIST_FEATURES)
+        digest = hashlib.sha256("\n".join(names).encode())
         rankers = [self.rankers[purpose] for purpose in Purpose]
         answers = [ranker.predict_proba(questions[:, : ranker.n_features_in_]) for ranker in rankers]
         for array in (*_arrays(self.space).values(), *answers):
@@ -85,7 +88,11 @@ class Recommender:
     def save(self, folder: Path, card: ModelCard) -> None:
         """Write everything into a folder."""
         factors = self.space.factors
-        arrays = {"ids": np.array(factors.ids), **_arrays(self.space)}
+        arrays = {
+            "ids": np.array(factors.ids),
+            "segments": np.array(self.space.segments.names, dtype=str),
+            **_arrays(self.space),
+        }
         np.savez(folder / "items.npz", allow_pickle=False, **arrays)
         joblib.dump(dict(self.rankers), folder / "rankers.joblib")
         about = {
@@ -115,6 +122,7 @@ class Recommender:
                 ItemFactors(ids, arrays["vectors"], **about["factors"]),
                 Neighbours(ids, arrays["companions"], arrays["bonds"]),
                 Repurchases(ids, arrays["cycles"], arrays["cycle_counts"]),
+                Segments(ids, tuple(arrays["segments"].tolist()), arrays["lifts"]),
             )
         return cls(space, joblib.load(folder / "rankers.joblib"), tuple(about["popular"])), card
 
@@ -127,4 +135,5 @@ def _arrays(space: ItemSpace) -> dict[str, NDArray[Any]]:
         "bonds": space.copurchases.strengths,
         "cycles": space.repurchases.hours,
         "cycle_counts": space.repurchases.counts,
+        "lifts": space.segments.lifts,
     }

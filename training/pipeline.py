@@ -39,6 +39,7 @@ from training.impressions import Impressions, read_impressions
 from training.model import ModelCard, Recommender
 from training.rankers import Purpose, Rankers, Rows, fit_ranker, ranker_settings
 from training.repurchases import Repurchases
+from training.segments import Segments
 from training.space import ItemSpace
 from training.steps import Steps
 from training.trial import Trial
@@ -127,7 +128,8 @@ def train(
         metrics: dict[str, Any] = {
             "rerank_ndcg_at_10": _plain(trial.rerank(candidate, test)),
             "next_product_at_20": {
-                who: _plain(results) for who, results in trial.next_product(candidate, archive.split).items()
+                **{who: _plain(results) for who, results in trial.next_product(candidate, archive.split).items()},
+                "new": _plain(trial.first_product(candidate, archive.split)),
             },
         }
     with steps("rankers and item space on everything"):
@@ -162,6 +164,7 @@ def fit_space(archive: Archive, before: float, settings: TrainingSettings) -> It
         fit_factors(*learnt_from, settings),
         fit_copurchases(*learnt_from),
         Repurchases.fit(*learnt_from),
+        Segments.fit(*learnt_from),
     )
 
 

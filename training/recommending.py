@@ -5,7 +5,7 @@ Serving imports this module, so it must not import Feast or implicit: starting a
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -22,6 +22,7 @@ from training.choosing import NO_ROWS, first_places, once
 from training.rankers import Purpose, Rankers
 from training.repurchases import last_bought, not_due
 from training.scenarios import RANKING_ALONE, About, Bought, Composition, Ranking
+from training.segments import Segment
 from training.selection import capped, diversified, kinds_of, with_arrivals
 from training.sources import Situation, Source, likeness, own_products
 from training.space import PlacedSpace
@@ -30,7 +31,8 @@ from training.space import PlacedSpace
 Weigh = Callable[[Codes], Floats]
 
 # What can be proposed to somebody of whom nothing is known.
-_FOR_ANYBODY = (Source.NEW, Source.GIVEN)
+_FOR_ANYBODY = (Source.NEW, Source.GIVEN, Source.COUNTRY, Source.DEVICE)
+_BY_KIND = {"country": Source.COUNTRY, "device": Source.DEVICE}
 # Lines of one order have the same time, up to the rounding of it.
 _ORDER_HOURS = 1 / 3600
 
@@ -76,6 +78,7 @@ class PlacedRecommender:
         composition: Composition = RANKING_ALONE,
         context: Codes = NO_ROWS,
         weigh: Weigh | None = None,
+        segments: Sequence[Segment] = (),
     ) -> Ranked:
         """The best ``k`` allowed products for one visitor in a scenario.
 
@@ -87,8 +90,9 @@ class PlacedRecommender:
             composition: the scenario.
             context: products that the request is about, as rows.
             weigh: factors by which scores are multiplied before the list is made.
+            segments: what the visitor is counted among; matters only if nothing else is known of him.
         """
-        situation = self._situation(visitor, allowed, composition, context)
+        situation = self._situation(visitor, allowed, composition, context, segments)
         found, scores = self._rank(situation, composition, max(candidates, k))
         if weigh is not None:
             scores = scores * weigh(found.rows)
@@ -124,7 +128,14 @@ class PlacedRecommender:
         assert self.rankers is not None
         return np.asarray(self.rankers[composition.purpose].predict_proba(matrix)[:, 1], dtype=float)
 
-    def _situation(self, visitor: Visitors, allowed: Mask, composition: Composition, context: Codes) -> Situation:
+    def _situation(
+        self,
+        visitor: Visitors,
+        allowed: Mask,
+        composition: Composition,
+        context: Codes,
+        segments: Sequence[Segment],
+    ) -> Situation:
         allowed = allowed.copy()
         allowed[self.waiting(visitor, composition)] = False
         for_visitor = composition.about in (About.VISITOR, About.LIST)
@@ -133,7 +144,7 @@ class PlacedRecommender:
         if not for_visitor:
             allowed[seeds] = False
         if self.space is None or not self.knows(visitor, composition):
-            return Situation(self.shelf, visitor, seeds, allowed, given=given)
+            return Situation(self.shelf, visitor, seeds, allowed, given=given, lifts=self._lifts(segments))
         embeddings = self.space.embed(visitor)
         together = embeddings.together[0] if for_visitor else self.space.successors.towards(seeds)
         return Situation(self.shelf, visitor, seeds, allowed, self.space, embeddings, together, given)
@@ -142,10 +153,10 @@ class PlacedRecommender:
         """Candidates and their scores; equal scores are meant to stay in order."""
         visitor, sources = situation.visitor, composition.sources
         if composition.ranking is Ranking.RANKER and not self.knows(visitor, composition):
-            # The ranker has nothing to tell visitors apart by, and plain popularity answers better.
+            # The ranker has nothing to tell visitors apart by, and popularity answers better.
             shares = {source: share for source, share in sources.items() if source in _FOR_ANYBODY}
             found = self._trending_marked(gather(situation, shares, most, composition.fill))
-            return found, self.shelf.items.rates["popularity"][found.rows]
+            return found, situation.popularity()[found.rows]
         found = gather(situation, sources, most, composition.fill)
         if composition.ranking is Ranking.RANKER and len(found):
             assert situation.embeddings is not None
@@ -153,6 +164,12 @@ class PlacedRecommender:
         if composition.ranking is Ranking.SOURCES:
             return found, 1 / np.arange(1, len(found) + 1)
         return found, found.strengths()
+
+    def _lifts(self, segments: Sequence[Segment]) -> dict[Source, Floats]:
+        if self.space is None:
+            return {}
+        lifts = {_BY_KIND[segment.kind]: self.space.segments.lift(segment) for segment in segments}
+        return {source: lift for source, lift in lifts.items() if lift is not None}
 
     def _trending_marked(self, found: Candidates) -> Candidates:
         trending = np.zeros(len(self.shelf), dtype=bool)

@@ -73,7 +73,7 @@ def _show(tag: str, card: ModelCard) -> None:
     rerank, after = card.metrics["rerank_ndcg_at_10"], card.metrics["next_product_at_20"]
     for by in ("model", "popularity", "shown"):
         table.add_row("NDCG@10 within lists", by, *_cells(rerank[by]))
-    for who in ("all", "returning"):
+    for who in ("all", "returning", "new"):
         for measure, name in (("hr", "HR@20"), ("mrr", "MRR@20")):
             for by in ("model", "popularity"):
                 table.add_row(f"{name} of the next product, {who}", by, *_cells(after[who][f"{by}_{measure}"]))

@@ -51,6 +51,8 @@ class Source(IntEnum):
     POPULAR = 12
     PINNED = 13
     GIVEN = 14
+    COUNTRY = 15
+    DEVICE = 16
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,8 @@ class Situation:
         embeddings: of the visitor; None without a model.
         together: how much every product is turned to together with the seeds, shape (len(shelf),); None without a model.
         given: the products that are to be put in order, each once, if the request names them.
+        lifts: how many times as often each row is asked for in the visitor's country, and on his kind of device, as by all,
+            shape (len(shelf),), as far as known; only for a visitor of whom nothing else is.
     """
 
     shelf: Shelf
@@ -76,6 +80,14 @@ class Situation:
     embeddings: Embeddings | None = None
     together: NDArray[np.float32] | None = None
     given: Codes = field(default_factory=lambda: NO_ROWS)
+    lifts: Mapping[Source, Floats] = field(default_factory=dict)
+
+    def popularity(self) -> Floats:
+        """Of each row, where the visitor comes from, shape (len(shelf),)."""
+        popularity = self.shelf.items.rates["popularity"]
+        for lift in self.lifts.values():
+            popularity = popularity * lift
+        return popularity
 
 
 Proposal = tuple[Codes, Floats]
@@ -206,6 +218,16 @@ def segment(situation: Situation, most: int) -> Proposal:
     return there, _popularity(situation.shelf, there)
 
 
+def country(situation: Situation, most: int) -> Proposal:
+    """What is popular where the visitor is, more than elsewhere; for visitors of whom nothing is known."""
+    return _more_than_elsewhere(Source.COUNTRY, situation, most)
+
+
+def device(situation: Situation, most: int) -> Proposal:
+    """The same on what he holds."""
+    return _more_than_elsewhere(Source.DEVICE, situation, most)
+
+
 def popular(situation: Situation, most: int) -> Proposal:
     """What everybody likes."""
     order = situation.shelf.popular
@@ -225,6 +247,8 @@ PROPOSE: Mapping[Source, Callable[[Situation, int], Proposal]] = {
     Source.NEW: new,
     Source.TRENDING: trending,
     Source.SEGMENT: segment,
+    Source.COUNTRY: country,
+    Source.DEVICE: device,
     Source.SHOWN: shown,
     Source.POPULAR: popular,
     Source.GIVEN: given,
@@ -271,6 +295,14 @@ def _interest_in(codes: Codes, of_visitor: Codes, interest: Floats) -> Floats:
     by_code = np.bincount(of_visitor + 1, interest, minlength=int(codes.max(initial=UNKNOWN)) + 2)
     by_code[0] = 0.0
     return by_code[codes + 1].astype(float)
+
+
+def _more_than_elsewhere(source: Source, situation: Situation, most: int) -> Proposal:
+    lift = situation.lifts.get(source)
+    if lift is None:
+        return _NOTHING
+    scores = situation.popularity() * (lift > 1)
+    return _strongest(scores / max(scores.max(initial=0.0), np.finfo(float).tiny), situation, most)
 
 
 def _popularity(shelf: Shelf, rows: Codes) -> Floats:

@@ -12,6 +12,7 @@ from feature_repo.visitors import Visitors
 from training.factors import ItemFactors, PlacedFactors
 from training.neighbours import Neighbours
 from training.repurchases import Repurchases
+from training.segments import PlacedSegments, Segments
 
 
 @dataclass(frozen=True)
@@ -22,16 +23,22 @@ class ItemSpace:
         factors: ALS factors.
         copurchases: what is bought together.
         repurchases: after how long products are bought again.
+        segments: what is liked more in a country, or on a kind of device.
     """
 
     factors: ItemFactors
     copurchases: Neighbours
     repurchases: Repurchases
+    segments: Segments
 
     def on(self, shelf: Shelf) -> PlacedSpace:
         """The same by the rows of a shelf, with what the shelf brings along."""
         return PlacedSpace(
-            self.factors.on(shelf), self.copurchases.on(shelf), self.repurchases.on(shelf), shelf.successors
+            self.factors.on(shelf),
+            self.copurchases.on(shelf),
+            self.repurchases.on(shelf),
+            self.segments.on(shelf),
+            shelf.successors,
         )
 
 
@@ -40,7 +47,7 @@ class PlacedSpace:
     """What is known on a shelf.
 
     Attributes:
-        factors, copurchases: of the model.
+        factors, copurchases, segments: of the model.
         cycles: hours between repeated purchases, shape (len(shelf),), NaN unknown.
         successors: what customers turn to after each product, from the shelf.
     """
@@ -48,6 +55,7 @@ class PlacedSpace:
     factors: PlacedFactors
     copurchases: Neighbours
     cycles: Floats
+    segments: PlacedSegments
     successors: Successors
 
     def at(self, shelf: Shelf) -> PlacedSpace:

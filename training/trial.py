@@ -1,13 +1,15 @@
-"""The two questions of the temporal evaluation, asked of what happened after the split.
+"""The questions of the temporal evaluation, asked of what happened after the split.
 
 (a) Within the lists that customers saw: does the model rank what they clicked above the rest (NDCG@10)?
-(b) In the whole catalogue: is the next product that a customer turned to among the first 20 (hit rate, MRR)?
+(b) In the whole catalogue: is the next product that a customer turned to among the first 20 (hit rate, MRR)? And the first one
+    of somebody new?
 
 For (b) the recommender runs as it does when serving: customer as of just before, catalogue as of the last shelf.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +18,8 @@ from threadpoolctl import threadpool_limits
 from feature_repo.reading import Floats
 from feature_repo.settings import TrainingSettings
 from feature_repo.shelf import UNKNOWN
-from training.choices import on_sale, turns, visitors_at
+from feature_repo.visitors import Visitors
+from training.choices import Choices, on_sale, turns, visitors_at
 from training.evaluation.measures import Estimate, estimate, first_hit, hit_rate, hits, ndcg
 from training.evaluation.popularity import Popularity
 from training.events import Interactions
@@ -24,6 +27,7 @@ from training.examples import Examples, Shelves
 from training.history import History
 from training.model import Recommender
 from training.rankers import Purpose
+from training.segments import Segment, segments_of
 
 DEPTH = 20
 Results = dict[str, Estimate]
@@ -61,6 +65,35 @@ class Trial:
         """
         moments = turns(self.interactions).sample(since, np.inf, self.settings.test_turns, self.settings.seed)
         visitors = visitors_at(self.history, self.shelves, moments)
+        outcomes = self._outcomes(recommender, moments, visitors, [()] * len(moments))
+        known = (visitors.items != UNKNOWN).any(axis=1)
+        return {"all": self._summary(outcomes), "returning": self._summary(outcomes[known])}
+
+    def first_product(self, recommender: Recommender, since: float) -> Results:
+        """The same of the first product that new visitors turn to, when only their country and device are known."""
+        happened, settings = self.interactions, self.settings
+        rows = np.sort(np.unique(happened.customers, return_index=True)[1])
+        rows = rows[happened.times[rows] >= since]
+        rows = np.sort(np.random.default_rng(settings.seed).permutation(rows)[: settings.test_turns])
+        names = happened.customer_ids[happened.customers[rows]]
+        moments = Choices(names, happened.times[rows], tuple(happened.items[rows][:, None]))
+        segments = [
+            segments_of(country, device)
+            for country, device in zip(
+                happened.countries.part(rows).plain(), happened.devices.part(rows).plain(), strict=True
+            )
+        ]
+        visitors = visitors_at(self.history, self.shelves, moments)
+        return self._summary(self._outcomes(recommender, moments, visitors, segments))
+
+    def _outcomes(
+        self,
+        recommender: Recommender,
+        moments: Choices,
+        visitors: Visitors,
+        segments: Sequence[Sequence[Segment]],
+    ) -> Floats:
+        """Hit rate and MRR of the recommender and of popularity at each moment, shape (moments, 4)."""
         ranked, popular = (np.full((len(moments), DEPTH), UNKNOWN, dtype=np.int32) for _ in range(2))
         shelf_numbers = self.shelves.number(moments.times)
         with threadpool_limits(1):
@@ -69,16 +102,16 @@ class Trial:
                 placed, allowed = recommender.on(shelf), on_sale(shelf)
                 best_sold = self.popularity.order(shelf.at)
                 best_sold = best_sold[allowed[best_sold]][:DEPTH]
-                for case in np.flatnonzero(shelf_numbers == number):
+                for case in np.flatnonzero(shelf_numbers == number).tolist():
                     visitor = visitors.take(slice(case, case + 1))
-                    rows = placed.recommend(visitor, allowed, DEPTH, self.settings.candidates).rows
-                    ranked[case, : len(rows)] = rows
+                    answer = placed.recommend(
+                        visitor, allowed, DEPTH, self.settings.candidates, segments=segments[case]
+                    )
+                    ranked[case, : len(answer)] = answer.rows
                     popular[case, : len(best_sold)] = best_sold
         wanted = np.array([chosen[0] for chosen in moments.chosen], dtype=np.int32)
         found = [hits(lists, wanted, np.arange(len(moments))) for lists in (ranked, popular)]
-        outcomes = np.column_stack([measure(one) for one in found for measure in (hit_rate, first_hit)])
-        known = (visitors.items != UNKNOWN).any(axis=1)
-        return {"all": self._summary(outcomes), "returning": self._summary(outcomes[known])}
+        return np.column_stack([measure(one) for one in found for measure in (hit_rate, first_hit)])
 
     def _summary(self, outcomes: Floats) -> Results:
         names = ("model_hr", "model_mrr", "popularity_hr", "popularity_mrr")

@@ -41,4 +41,4 @@ def test_serving_takes_nothing_of_training_but_what_a_model_answers_with() -> No
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("training")
     }
-    assert modules <= {f"training.{name}" for name in ("model", "recommending", "scenarios", "sources")}
+    assert modules <= {f"training.{name}" for name in ("model", "recommending", "scenarios", "segments", "sources")}

@@ -19,7 +19,7 @@ from feature_repo.aggregates import ACTION_OF_EVENT, Action
 from feature_repo.contract import CHECKOUT, LIST_VIEWED
 from feature_repo.reading import Floats
 from feature_repo.shelf import UNKNOWN, Codes
-from training.events import EventLog, Interactions, encode, unmasked
+from training.events import EventLog, Interactions, Labels, encode, unmasked
 
 IDLE_SECONDS = 1_800.0
 # Kinds of lines besides the codes of Action, which are positive.
@@ -68,7 +68,9 @@ class Lines:
     def interactions(self, customer_ids: NDArray[np.object_]) -> Interactions:
         """Everything but lists and checkouts, as training reads it."""
         part = self.of(Action)
-        return Interactions(part.customers, part.items, part.kinds.astype(np.int32), part.times, customer_ids)
+        unknown = Labels.unknown(len(part))
+        kinds = part.kinds.astype(np.int32)
+        return Interactions(part.customers, part.items, kinds, part.times, unknown, unknown, customer_ids)
 
 
 @dataclass(frozen=True)
@@ -115,7 +117,7 @@ class Log:
     Attributes:
         lines: what happened to products.
         starts: time of each session's first event, epoch seconds.
-        devices: each session's device, None if unknown.
+        countries, devices: of each session, None if unknown.
         ids: products by code.
         customer_ids: customers by number.
         since: when each product was first heard of, in an event or in the catalogue, epoch seconds.
@@ -124,6 +126,7 @@ class Log:
 
     lines: Lines
     starts: Floats
+    countries: NDArray[np.object_]
     devices: NDArray[np.object_]
     ids: tuple[str, ...]
     customer_ids: NDArray[np.object_]
@@ -152,7 +155,8 @@ def read_log(archive: EventLog) -> Log:
     connection.register("codes", pa.table({"product_id": ids, "code": np.arange(len(ids), dtype=np.int32)}))
     _make_steps(archive)
     sessions = connection.execute(
-        "SELECT min(moment) AS starts, arg_min(device, number) AS device FROM steps GROUP BY session ORDER BY session"
+        """SELECT min(moment) AS starts, arg_min(country, number) AS country, arg_min(device, number) AS device
+           FROM steps GROUP BY session ORDER BY session"""
     ).fetchnumpy()
     customers = connection.execute("SELECT DISTINCT customer, customer_id FROM steps ORDER BY customer").fetchnumpy()
     columns = connection.execute(
@@ -182,6 +186,7 @@ def read_log(archive: EventLog) -> Log:
     return Log(
         lines=lines,
         starts=np.asarray(sessions["starts"], dtype=float),
+        countries=unmasked(sessions["country"]),
         devices=unmasked(sessions["device"]),
         ids=ids,
         customer_ids=unmasked(customers["customer_id"]),
@@ -191,12 +196,12 @@ def read_log(archive: EventLog) -> Log:
 
 
 def _make_steps(archive: EventLog) -> None:
-    """Make the table ``steps(number, customer, session, customer_id, event, device, products, moment)``, in order of time."""
+    """Make the table ``steps(number, customer, session, customer_id, event, country, device, products, moment)``, by time."""
     archive.connection.execute(
         """CREATE OR REPLACE TABLE steps AS
         WITH ordered AS (
-            SELECT row_number() OVER (ORDER BY timestamp, message_id) - 1 AS number, customer_id, event, device, products,
-                   epoch_us(timestamp) / 1e6 AS moment, nullif(session_id, '') AS tracked
+            SELECT row_number() OVER (ORDER BY timestamp, message_id) - 1 AS number, customer_id, event, country, device,
+                   products, epoch_us(timestamp) / 1e6 AS moment, nullif(session_id, '') AS tracked
             FROM track WHERE customer_id IS NOT NULL
         ), begun AS (
             SELECT *, tracked IS NULL AND NOT coalesce(
@@ -208,7 +213,7 @@ def _make_steps(archive: EventLog) -> None:
         )
         SELECT number, dense_rank() OVER (ORDER BY customer_id) - 1 AS customer,
                dense_rank() OVER (ORDER BY customer_id, tracked, part) - 1 AS session,
-               customer_id, event, device, products, moment
+               customer_id, event, country, device, products, moment
         FROM parted ORDER BY number""",
         {"idle": IDLE_SECONDS},
     )

@@ -91,16 +91,22 @@ class Shelfwise:
     def _ranked(self, stream: Stream, queries: Queries, shelves: Shelves, visitors: Visitors) -> Codes:
         ranked = np.full((len(queries), DEPTH), UNKNOWN, dtype=np.int32)
         numbers = shelves.number(queries.moments)
-        allowed = stream.allowed(queries)
+        allowed, segments = stream.allowed(queries), stream.segments(queries)
         composition = RANKING_ALONE.model_copy(update={"purpose": _PURPOSES[queries.task]})
         for number in np.unique(numbers):
             shelf = shelves.shelves[number]
             placed, available = self._workshop.recommender.on(shelf), on_sale(shelf)
             for case in np.flatnonzero(numbers == number):
                 visitor = visitors.take(slice(case, case + 1))
-                candidates = self._workshop.settings.candidates
-                rows = placed.recommend(visitor, available & next(allowed), DEPTH, candidates, composition).rows
-                ranked[case, : len(rows)] = rows
+                answer = placed.recommend(
+                    visitor,
+                    available & next(allowed),
+                    DEPTH,
+                    self._workshop.settings.candidates,
+                    composition,
+                    segments=segments[case],
+                )
+                ranked[case, : len(answer)] = answer.rows
         return ranked
 
     def _scores(self, queries: Queries, shelves: Shelves, visitors: Visitors, until: Floats) -> Floats:

@@ -18,6 +18,7 @@ from feature_repo.shelf import UNKNOWN, Codes
 from training.candidates import Mask, first_places
 from training.evaluation.log import Lines, Log
 from training.evaluation.tasks import Queries, Task
+from training.segments import Segment, segments_of
 
 # How much of a customer's history comes with his question: as much as the feature store keeps.
 OWN_MOST = 50
@@ -117,6 +118,11 @@ class Stream:
         starts, stops = histories.before(queries.customers, queries.moments)
         starts = np.maximum(starts, stops - OWN_MOST)
         return [histories.lines.take(slice(start, stop)) for start, stop in zip(starts, stops, strict=True)]
+
+    def segments(self, queries: Queries) -> list[tuple[Segment, ...]]:
+        """What each query's visitor is counted among, as his first request tells."""
+        countries, devices = self._log.countries[queries.sessions], self._log.devices[queries.sessions]
+        return [segments_of(country, device) for country, device in zip(countries, devices, strict=True)]
 
     def allowed(self, queries: Queries) -> Iterator[Mask]:
         """Which products may be recommended to each query: heard of before, and in ``next`` not the last one."""

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from few_interactions import interactions, of_columns
 from numpy.typing import NDArray
 from small_shelf import shelf
 
 from feature_repo.aggregates import Action
 from feature_repo.settings import ALSEngine, TrainingSettings
 from training.als import fit_factors
-from training.events import Interactions
 
 CUSTOMERS, ITEMS, TASTES, EACH, HIDDEN = 300, 60, 6, 8, 2
 
@@ -31,11 +31,10 @@ def hits(tastes: NDArray[np.int32], engine: ALSEngine) -> NDArray[np.float64]:
     seen, hidden = tastes[:, HIDDEN:], tastes[:, :HIDDEN]
     customers = np.repeat(np.arange(CUSTOMERS, dtype=np.int32), seen.shape[1])
     viewed = np.full(seen.size, Action.VIEWED, dtype=np.int32)
-    ids = np.array([f"c{customer}" for customer in range(CUSTOMERS)], dtype=object)
-    interactions = Interactions(customers, seen.ravel(), viewed, np.arange(seen.size, dtype=float), ids)
+    happened = of_columns(customers, seen.ravel(), viewed, np.arange(seen.size))
     products = tuple(f"p{item:02d}" for item in range(ITEMS))
     settings = TrainingSettings(als_on=engine, factors=8, als_iterations=10)
-    placed = fit_factors(interactions, products, 1e6, settings).on(shelf(ids=products))
+    placed = fit_factors(happened, products, 1e6, settings).on(shelf(ids=products))
     scores = placed.fold_in(seen, np.ones(seen.shape)) @ placed.vectors.T
     np.put_along_axis(scores, seen, -np.inf, axis=1)
     best = np.argsort(-scores, axis=1)[:, :10]
@@ -50,15 +49,10 @@ def test_both_find_what_customers_like(tastes: NDArray[np.int32]) -> None:
 
 
 def test_products_that_nobody_touched_have_no_factors() -> None:
-    interactions = Interactions(
-        np.array([0, 0, 1, 1], dtype=np.int32),
-        np.array([0, 1, 0, 1], dtype=np.int32),
-        np.full(4, Action.VIEWED, dtype=np.int32),
-        np.arange(4, dtype=float),
-        np.array(["a", "b"], dtype=object),
-    )
+    viewed = Action.VIEWED
+    happened = interactions((0, 0, viewed, 0.0), (0, 1, viewed, 1.0), (1, 0, viewed, 2.0), (1, 1, viewed, 3.0))
     settings = TrainingSettings(als_on=ALSEngine.SPARK, factors=2, als_iterations=3)
-    vectors = fit_factors(interactions, ("x", "y", "z"), 10.0, settings).vectors
+    vectors = fit_factors(happened, ("x", "y", "z"), 10.0, settings).vectors
     assert vectors.shape == (3, 2)
     assert vectors[:2].any(axis=1).all()
     assert not vectors[2].any()
@@ -66,6 +60,6 @@ def test_products_that_nobody_touched_have_no_factors() -> None:
 
 def test_nothing_to_learn_from_gives_no_factors() -> None:
     none = np.empty(0, dtype=np.int32)
-    interactions = Interactions(none, none, none, np.empty(0), np.empty(0, dtype=object))
+    happened = of_columns(none, none, none, np.empty(0))
     settings = TrainingSettings(als_on=ALSEngine.SPARK, factors=2)
-    assert not fit_factors(interactions, ("x", "y"), 10.0, settings).vectors.any()
+    assert not fit_factors(happened, ("x", "y"), 10.0, settings).vectors.any()

@@ -3,28 +3,15 @@
 from __future__ import annotations
 
 import numpy as np
+from few_interactions import interactions
 from small_shelf import IDS, factors, neighbours, shelf, visitors
 
 from feature_repo.aggregates import Action
 from feature_repo.settings import TrainingSettings
 from feature_repo.shelf import UNKNOWN
 from training.als import fit_factors, interest_matrix
-from training.events import Interactions
 
 CUP, PAN, RAKE, BALL = range(4)
-
-
-def interactions(*rows: tuple[int, int, Action, float]) -> Interactions:
-    """From (customer, item, action, time) in order of time."""
-    customers, items, actions, times = zip(*rows, strict=True)
-    ids = np.array([f"c{number}" for number in range(max(customers) + 1)], dtype=object)
-    return Interactions(
-        np.array(customers, dtype=np.int32),
-        np.array(items, dtype=np.int32),
-        np.array(actions, dtype=np.int32),
-        np.array(times, dtype=float),
-        ids,
-    )
 
 
 def test_folding_in_solves_the_least_squares_problem() -> None:

@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import numpy as np
+from few_interactions import interactions
 
 from feature_repo.aggregates import Action
 from feature_repo.settings import RankerSettings
 from training.choices import purchases, turns
-from training.events import Interactions
 from training.impressions import Impressions
 from training.rankers import Rows, fit_ranker
 
 
-def _interactions(*rows: tuple[int, int, Action, float]) -> Interactions:
-    customers, items, actions, times = (np.array(column) for column in zip(*rows, strict=True))
-    return Interactions(customers, items, actions, times.astype(float), np.arange(9).astype(object))
-
-
 def test_turns_are_changes_of_product_by_the_same_customer() -> None:
-    history = _interactions(
+    history = interactions(
         (0, 1, Action.CLICKED, 1),
         (1, 1, Action.CLICKED, 2),
         (0, 1, Action.VIEWED, 3),
@@ -27,7 +22,7 @@ def test_turns_are_changes_of_product_by_the_same_customer() -> None:
         (0, 1, Action.VIEWED, 6),
     )
     found = turns(history)
-    assert found.customer_ids.tolist() == [0, 1, 0], (
+    assert found.customer_ids.tolist() == ["c0", "c1", "c0"], (
         "an order is no turn, and looking again at what was ordered neither"
     )
     assert [chosen.tolist() for chosen in found.chosen] == [[1], [1], [2]]
@@ -37,7 +32,7 @@ def test_turns_are_changes_of_product_by_the_same_customer() -> None:
 
 
 def test_a_purchase_is_all_that_is_taken_in_a_visit_asked_before_the_first_of_it() -> None:
-    history = _interactions(
+    history = interactions(
         (0, 1, Action.VIEWED, 1),
         (0, 2, Action.ADDED, 5),
         (1, 4, Action.VIEWED, 6),
@@ -47,7 +42,7 @@ def test_a_purchase_is_all_that_is_taken_in_a_visit_asked_before_the_first_of_it
         (0, 3, Action.ORDERED, 3_000),
     )
     found = purchases(history)
-    assert found.customer_ids.tolist() == [0, 1, 0]
+    assert found.customer_ids.tolist() == ["c0", "c1", "c0"]
     assert found.times.tolist() == [5.0, 10.0, 3_000.0]
     assert [chosen.tolist() for chosen in found.chosen] == [[2, 3], [5], [3]]
 

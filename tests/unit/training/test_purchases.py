@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from few_interactions import interactions
 from small_shelf import IDS, repurchases, shelf, visitors
-from test_item_space import interactions
 
 from feature_repo.aggregates import Action
 from feature_repo.shelf import UNKNOWN

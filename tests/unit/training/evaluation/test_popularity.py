@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import numpy as np
+from few_interactions import interactions
 
 from feature_repo.aggregates import Action
 from training.evaluation.popularity import Popularity
-from training.events import Interactions
 
 DAY = 86_400.0
 
 
-def _interactions(*rows: tuple[int, int, Action, float]) -> Interactions:
-    customers, items, actions, times = (np.array(column) for column in zip(*rows, strict=True))
-    return Interactions(customers, items, actions, times.astype(float), np.arange(9).astype(object))
-
-
 def test_popularity_is_of_the_last_seven_days_before_a_moment() -> None:
     counts = Popularity(
-        _interactions((0, 1, Action.VIEWED, 0.0), (0, 1, Action.ADDED, 2 * DAY), (1, 0, Action.CLICKED, 6 * DAY)),
+        interactions((0, 1, Action.VIEWED, 0.0), (0, 1, Action.ADDED, 2 * DAY), (1, 0, Action.CLICKED, 6 * DAY)),
         items=3,
     )
     assert counts.at(np.array([0, 1, 2]), 6.5 * DAY).tolist() == [1.0, 4.0, 0.0]
