@@ -15,7 +15,7 @@ from feature_repo.shelf import UNKNOWN, Shelf
 from feature_repo.visitors import Visitors
 from training.factors import ItemFactors
 from training.neighbours import MOST, Neighbours
-from training.rankers import Purpose, Rankers
+from training.rankers import Purpose, Ranker, Rankers
 from training.repurchases import PRODUCT_EVIDENCE, Repurchases
 from training.segments import Segments
 from training.space import ItemSpace
@@ -123,13 +123,13 @@ def rankers(*names: str, above: float = 1.0) -> Rankers:
     """They look at some features only, any of which may be unknown, and like products where their mean is above a value."""
     places = [FEATURES.index(name) for name in names]
 
-    def fitted(width: int) -> HistGradientBoostingClassifier:
+    def fitted(width: int) -> Ranker:
         rng = np.random.default_rng(0)
         matrix = np.zeros((2_000, width))
         matrix[:, places] = rng.uniform(0, 2 * above, (2_000, len(names)))
         liked = matrix[:, places].mean(axis=1) > above
         matrix[:, places] = np.where(rng.random((2_000, len(names))) < 0.2, np.nan, matrix[:, places])
-        return HistGradientBoostingClassifier(max_iter=20, early_stopping=False).fit(matrix, liked)
+        return Ranker(HistGradientBoostingClassifier(max_iter=20, early_stopping=False).fit(matrix, liked))
 
     of_candidates, of_lists = fitted(len(FEATURES)), fitted(len(LIST_FEATURES))
     return {purpose: of_lists if purpose is Purpose.LIST else of_candidates for purpose in Purpose}

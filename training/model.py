@@ -27,6 +27,9 @@ from training.repurchases import Repurchases
 from training.segments import Segments
 from training.space import ItemSpace
 
+# Of what is stored; counts up with every change that older code, or older models, do not know of.
+FORMAT = 2
+
 
 @dataclass(frozen=True)
 class ModelCard:
@@ -60,7 +63,7 @@ class Recommender:
 
     Attributes:
         space: what is known of products without regard to impressions.
-        rankers: scikit-learn's gradient boosted trees by purpose, over :data:`feature_repo.ranking.FEATURES`; for lists, over
+        rankers: by purpose, over :data:`feature_repo.ranking.FEATURES`; for lists, over
             :data:`feature_repo.ranking.LIST_FEATURES`.
         popular: product ids, most popular first, for when nothing is known of the catalogue.
     """
@@ -80,7 +83,7 @@ class Recommender:
         names = (*space.factors.ids, *space.segments.names, *popular, *LIST_FEATURES)
         digest = hashlib.sha256("\n".join(names).encode())
         rankers = [self.rankers[purpose] for purpose in Purpose]
-        answers = [ranker.predict_proba(questions[:, : ranker.n_features_in_]) for ranker in rankers]
+        answers = [ranker.scores(questions[:, : ranker.trees.n_features_in_]) for ranker in rankers]
         for array in (*_arrays(self.space).values(), *answers):
             digest.update(np.ascontiguousarray(array).tobytes())
         return digest.hexdigest()[:16]
@@ -96,6 +99,7 @@ class Recommender:
         np.savez(folder / "items.npz", allow_pickle=False, **arrays)
         joblib.dump(dict(self.rankers), folder / "rankers.joblib")
         about = {
+            "format": FORMAT,
             "card": asdict(card),
             "factors": {"confidence": factors.confidence, "regularization": factors.regularization},
             "popular": self.popular,
@@ -107,9 +111,14 @@ class Recommender:
         """Read what :meth:`save` wrote.
 
         Raises:
-            DefinitionError: the model was trained with other features than this installation computes.
+            DefinitionError: the model was stored by another version of Shelfwise, or trained with other features than this
+                installation computes.
         """
         about = json.loads((folder / "model.json").read_text())
+        if about.get("format") != FORMAT:
+            raise DefinitionError(
+                "the model was stored by another version of Shelfwise; train a new one with `python -m training run`"
+            )
         card = ModelCard(**{**about["card"], "features": tuple(about["card"]["features"])})
         if card.features != LIST_FEATURES or card.definition != definition_hash():
             raise DefinitionError(

@@ -23,12 +23,14 @@ from typing import Any
 
 import numpy as np
 from feast import FeatureStore
+from threadpoolctl import threadpool_limits
 
 from feature_repo.aggregates import definition_hash
 from feature_repo.ranking import LIST_FEATURES
 from feature_repo.settings import TrainingSettings
 from feature_repo.shelf import Vocabularies
 from training.als import fit_factors
+from training.calibration import Cases, calibrated, candidate_cases
 from training.choices import Choices, purchases, read_choices, turns
 from training.copurchases import fit_copurchases
 from training.evaluation.popularity import Popularity
@@ -125,19 +127,26 @@ def train(
         )
         test = Examples.read(history, shelves, archive.impressions.between(archive.split, np.inf))
         candidate = Recommender(present, rankers, ())
+        with threadpool_limits(1):
+            tried = read_cases(candidate, history, shelves, archive, test, settings)
+        calibrations = {purpose: calibrated(rankers[purpose], cases) for purpose, cases in tried.items()}
         metrics: dict[str, Any] = {
             "rerank_ndcg_at_10": _plain(trial.rerank(candidate, test)),
             "next_product_at_20": {
                 **{who: _plain(results) for who, results in trial.next_product(candidate, archive.split).items()},
                 "new": _plain(trial.first_product(candidate, archive.split)),
             },
+            "calibration": {
+                purpose.value: asdict(measured) for purpose, (_, measured) in calibrations.items() if measured
+            },
         }
     with steps("rankers and item space on everything"):
         late = read_part(history, shelves, archive, test.impressions, present, (archive.split, np.inf), settings)
         end = archive.until.timestamp() + 1
+        final = fit_on([early, late], shelves, settings)
         recommender = Recommender(
             fit_space(archive, end, settings),
-            fit_on([early, late], shelves, settings),
+            {purpose: final[purpose].calibrated_like(ranker) for purpose, (ranker, _) in calibrations.items()},
             tuple(archive.ids[code] for code in trial.popularity.order(end)[:FALLBACK_PRODUCTS]),
         )
     return recommender, _card(recommender, archive, [early, late], metrics, settings)
@@ -189,6 +198,28 @@ def read_part(
         Purpose.LIST: Examples.read(history, shelves, impressions),
     }
     return Part(examples, space)
+
+
+def read_cases(
+    recommender: Recommender,
+    history: History,
+    shelves: Shelves,
+    archive: Archive,
+    test: Examples,
+    settings: TrainingSettings,
+) -> Mapping[Purpose, Cases]:
+    """What the rankers are calibrated by: what they would have ranked after the split."""
+
+    def candidates(choices: Choices, purpose: Purpose) -> Cases:
+        sample = choices.sample(archive.split, np.inf, settings.test_turns, settings.seed)
+        return candidate_cases(recommender, history, shelves, sample, purpose, settings)
+
+    matrix = test.matrix(shelves, recommender.space.on(shelves.shelves[0]), Purpose.LIST)
+    return {
+        Purpose.TURN: candidates(turns(archive.interactions), Purpose.TURN),
+        Purpose.ORDER: candidates(purchases(archive.interactions), Purpose.ORDER),
+        Purpose.LIST: Cases(recommender.rankers[Purpose.LIST].log_odds(matrix), test.impressions.strength > 0),
+    }
 
 
 def fit_on(parts: list[Part], shelves: Shelves, settings: TrainingSettings) -> Rankers:

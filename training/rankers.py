@@ -7,11 +7,12 @@ just looked at is seldom what he turns to next, but often what he buys.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import expit
 from sklearn.ensemble import HistGradientBoostingClassifier
 from threadpoolctl import threadpool_limits
 
@@ -27,7 +28,32 @@ class Purpose(StrEnum):
     LIST = "list"  # which products of a list he clicks
 
 
-Rankers = Mapping[Purpose, HistGradientBoostingClassifier]
+@dataclass(frozen=True)
+class Ranker:
+    """Trees, and how probabilities come of their log-odds; see :mod:`training.calibration`."""
+
+    trees: HistGradientBoostingClassifier
+    slope: float = 1.0
+    offset: float = 0.0
+
+    def scores(self, matrix: Floats) -> Floats:
+        """The probability that each product is chosen, shape (n,)."""
+        return self.probabilities(self.log_odds(matrix))
+
+    def log_odds(self, matrix: Floats) -> Floats:
+        """What the trees say, shape (n,)."""
+        return np.asarray(self.trees.decision_function(matrix), dtype=float)
+
+    def probabilities(self, log_odds: Floats) -> Floats:
+        """Those that come of the trees' log-odds."""
+        return np.asarray(expit(self.slope * log_odds + self.offset))
+
+    def calibrated_like(self, other: Ranker) -> Ranker:
+        """These trees, with the probabilities that hold for others of the same kind."""
+        return replace(self, slope=other.slope, offset=other.offset)
+
+
+Rankers = Mapping[Purpose, Ranker]
 
 
 def ranker_settings(purpose: Purpose, settings: TrainingSettings) -> RankerSettings:
@@ -72,12 +98,12 @@ class Rows:
         )
 
 
-def fit_ranker(rows: Rows, settings: RankerSettings, seed: int) -> HistGradientBoostingClassifier:
+def fit_ranker(rows: Rows, settings: RankerSettings, seed: int) -> Ranker:
     """A ranker that tells chosen products from others.
 
     One thread: on a machine with other work, threads that wait for each other after every split take many times longer.
     """
-    ranker = HistGradientBoostingClassifier(
+    trees = HistGradientBoostingClassifier(
         learning_rate=settings.learning_rate,
         max_iter=settings.trees,
         max_leaf_nodes=settings.leaves,
@@ -90,4 +116,4 @@ def fit_ranker(rows: Rows, settings: RankerSettings, seed: int) -> HistGradientB
     # scikit-learn cannot bin a column without any value; a constant one is never split on.
     never_known = np.isnan(rows.matrix).all(axis=0)
     with threadpool_limits(1):
-        return ranker.fit(np.where(never_known, 0.0, rows.matrix), rows.chosen, sample_weight=rows.weights)
+        return Ranker(trees.fit(np.where(never_known, 0.0, rows.matrix), rows.chosen, sample_weight=rows.weights))

@@ -126,7 +126,7 @@ class PlacedRecommender:
     def scores(self, matrix: Floats, composition: Composition) -> Floats:
         """What the scenario's ranker makes of rows of features, shape (rows,)."""
         assert self.rankers is not None
-        return np.asarray(self.rankers[composition.purpose].predict_proba(matrix)[:, 1], dtype=float)
+        return self.rankers[composition.purpose].scores(matrix)
 
     def _situation(
         self,

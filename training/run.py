@@ -8,6 +8,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rich.table import Table
+
 from training.arguments import add_window, require_folder_of
 
 if TYPE_CHECKING:
@@ -65,7 +67,6 @@ def run(args: argparse.Namespace) -> int:
 
 def _show(tag: str, card: ModelCard) -> None:
     from rich.console import Console
-    from rich.table import Table
 
     table = Table(title=f"{tag}, tried on what happened after {card.metrics['split'][:16]}", title_justify="left")
     for heading in ("question", "by", "result", "95% interval", "cases"):
@@ -79,12 +80,29 @@ def _show(tag: str, card: ModelCard) -> None:
                 table.add_row(f"{name} of the next product, {who}", by, *_cells(after[who][f"{by}_{measure}"]))
     console = Console()
     console.print(table)
+    console.print(_calibration(card))
     counts = card.counts
     console.print(
         f"learnt from {counts['events']:,} events, {counts['customers']:,} customers, {counts['products']:,} products, "
         f"{counts['lists']:,} lists and {counts['turns']:,} turns; content {card.content}",
         highlight=False,
     )
+
+
+def _calibration(card: ModelCard) -> Table:
+    table = Table(title="scores as probabilities, on the later half of that time", title_justify="left")
+    for heading in ("ranker", "products", "expected choices", "choices", "off by", "uncalibrated"):
+        table.add_column(heading, justify="left" if heading == "ranker" else "right")
+    for purpose, of in card.metrics["calibration"].items():
+        table.add_row(
+            purpose,
+            f"{of['products']:,}",
+            f"{of['expected']:,.0f}",
+            f"{of['chosen']:,}",
+            f"{of['error']:.0%}",
+            f"{of['error_before']:.0%}",
+        )
+    return table
 
 
 def _cells(result: dict[str, Any]) -> tuple[str, str, str]:

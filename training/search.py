@@ -92,6 +92,6 @@ def _worth(rows: Rows, settings: RankerSettings, folds: int, seed: int) -> list[
     for since, until in pairwise(bounds[1:]):
         ranker, test = fit_ranker(rows.lists(0, since), settings, seed), rows.lists(since, until)
         with threadpool_limits(1):
-            scores = ranker.predict_proba(test.matrix)[:, 1]
+            scores = ranker.scores(test.matrix)
         values.append(ndcg(test.owner - since, test.chosen, scores, seed))
     return values

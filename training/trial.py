@@ -48,7 +48,7 @@ class Trial:
         lists, seed = test.impressions, self.settings.seed
         matrix = test.matrix(self.shelves, recommender.space.on(self.shelves.shelves[0]), Purpose.LIST)
         with threadpool_limits(1):
-            scores = recommender.rankers[Purpose.LIST].predict_proba(matrix)[:, 1]
+            scores = recommender.rankers[Purpose.LIST].scores(matrix)
         ranked_by = {
             "model": scores,
             "popularity": self.popularity.at(lists.items, lists.times[lists.owner]),

@@ -127,4 +127,4 @@ class Shelfwise:
         matrix = Examples(lists, visitors, items).matrix(
             shelves, recommender.space.on(shelves.shelves[0]), Purpose.LIST
         )
-        return np.asarray(recommender.rankers[Purpose.LIST].predict_proba(matrix)[:, 1], dtype=float)
+        return recommender.rankers[Purpose.LIST].scores(matrix)

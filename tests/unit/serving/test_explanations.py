@@ -5,13 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from small_shelf import NOW, rankers, shelf, space, visitors
+from sklearn.ensemble import HistGradientBoostingClassifier
 
 from feature_repo.aggregates import Action
 from feature_repo.ranking import FEATURES, LIST_FEATURES
 from serving.answers import Cause
 from serving.explanations import MOST, explain_ranker, explain_source
 from training.model import Recommender
-from training.rankers import Purpose
+from training.rankers import Purpose, Ranker
 from training.recommending import PlacedRecommender, Ranked
 from training.scenarios import RANKING_ALONE, SCENARIOS
 
@@ -46,7 +47,7 @@ def test_effects_are_the_change_of_the_score_without_the_feature() -> None:
         for cause in causes:
             without = matrix[[number]]
             without[0, FEATURES.index(cause.feature)] = np.nan
-            left = placed.rankers[Purpose.TURN].predict_proba(without)[0, 1]
+            left = placed.rankers[Purpose.TURN].scores(without)[0]
             assert cause.effect == pytest.approx(ranked.scores[number] - left, abs=1e-6)
 
 
@@ -85,12 +86,11 @@ def test_lists_without_ranker_tell_what_their_source_went_by() -> None:
 def test_a_list_is_explained_as_it_was_ranked_though_only_its_best_are_shown() -> None:
     """What stands out in a list does so beside all of it."""
     on = shelf(views_7d=[5.0, 1.0, 0.0, 3.0])
-    lists = rankers("popularity", above=0.5)[Purpose.LIST]
     by_place = LIST_FEATURES.index("popularity_place")
     matrix = np.zeros((2_000, len(LIST_FEATURES)))
     matrix[:, by_place] = np.random.default_rng(1).uniform(0, 1, 2_000)
-    lists = type(lists)(max_iter=20, early_stopping=False).fit(matrix, matrix[:, by_place] < 0.4)
-    placed = Recommender(space(), dict.fromkeys(Purpose, lists), ()).on(on)
+    trees = HistGradientBoostingClassifier(max_iter=20, early_stopping=False).fit(matrix, matrix[:, by_place] < 0.4)
+    placed = Recommender(space(), dict.fromkeys(Purpose, Ranker(trees)), ()).on(on)
     visitor = visitors(on, [("cup", Action.VIEWED, 1.0)])
     everything = np.arange(4, dtype=np.int32)
     whole, best = (placed.recommend(visitor, EVERY, k, 20, SCENARIOS["list"], everything) for k in (4, 1))

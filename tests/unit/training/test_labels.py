@@ -73,9 +73,9 @@ def test_the_ranker_is_reproducible_and_bears_columns_without_values() -> None:
     matrix[:, 1] = np.nan
     rows = Rows(matrix, np.arange(300) // 5, matrix[:, 0] > 0, np.ones(300))
     first, second = (fit_ranker(rows, RankerSettings(trees=5), seed=7) for _ in range(2))
-    assert np.array_equal(first.predict_proba(matrix), second.predict_proba(matrix))
+    assert np.array_equal(first.scores(matrix), second.scores(matrix))
     matrix[:, 1] = 3.0
-    assert np.array_equal(first.predict_proba(matrix), second.predict_proba(matrix))
+    assert np.array_equal(first.scores(matrix), second.scores(matrix))
 
 
 def test_rows_of_several_parts_keep_their_lists_apart() -> None:
