@@ -4,7 +4,7 @@ export FEAST_USAGE := False
 export BENTOML_DO_NOT_TRACK := True
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down status logs test test-unit lint lock clean bench-freshness bench-stream bench-redis bench-growth bench-serve
+.PHONY: help setup demo up down status logs test test-unit lint lock clean bench-freshness bench-stream bench-redis bench-growth bench-training bench-serve
 
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name what; do \
@@ -45,6 +45,9 @@ bench-redis: setup ## event accepted by Kafka to features in Redis at several ra
 
 bench-growth: setup ## how time, memory and storage grow with events and customers
 	@$(PYTHON) benchmarks/growth.py
+
+bench-training: setup ## how time and memory of training grow with events, beside loading them
+	@$(PYTHON) benchmarks/training_growth.py
 
 bench-serve: setup ## latency of /recommend, beside an empty BentoML endpoint
 	@$(PYTHON) benchmarks/serve_latency.py

@@ -59,6 +59,15 @@ def test_the_model_beats_popularity_where_customers_have_tastes(reports: list[di
     assert returning["model_hr"]["low"] <= returning["model_hr"]["mean"] <= returning["model_hr"]["high"]
 
 
+def test_scores_are_probabilities_that_hold(reports: list[dict[str, Any]]) -> None:
+    calibration = reports[0]["metrics"]["calibration"]
+    assert {"turn", "list"} <= set(calibration)
+    for of in calibration.values():
+        assert of["expected"] == pytest.approx(of["chosen"], rel=0.5)
+    turns = calibration["turn"]
+    assert turns["error"] < turns["error_before"], "the trees know a sample of what was not chosen only"
+
+
 def test_the_report_says_what_was_learnt_from(shop: ShopStack, reports: list[dict[str, Any]]) -> None:
     report = reports[0]
     assert report["features"] == list(LIST_FEATURES)

@@ -66,6 +66,20 @@ def test_without_catalogue_the_models_popular_products_help_out(model: Recommend
     assert ask(alone).fallback == "empty", "nor can the exclusion"
 
 
+def test_unknown_visitors_are_told_what_is_popular_where_they_are(model: Recommender) -> None:
+    ready = engine(shelf(views_7d=[9.0, 8.0, 7.0, 0.0]), model)
+    for device in (None, "tablet"):
+        (item,) = ask(ready, k=1, country="Japan", device=device).items
+        assert (item.product_id, item.source, item.reason) == ("rake", "country", "popular in Japan")
+    (item,) = ask(ready, k=1, device="mobile").items
+    assert (item.product_id, item.source, item.reason) == ("pan", "device", "popular on mobile")
+    (item,) = ask(ready, k=1, country="Japan", explain=True).items
+    assert isinstance(item, ExplainedItem)
+    assert item.why[0].feature == "popularity"
+    assert ask(ready, k=1, country="Chile").items == ask(ready, k=1).items, "nothing is known of it"
+    assert ask(engine(shelf()), k=1, country="Japan").items == ask(engine(shelf()), k=1).items, "nor without a model"
+
+
 def test_known_and_unknown_customers(model: Recommender) -> None:
     ready = engine(shelf(views_7d=[1.0, 2.0, 9.0, 0.0]), model)
     personal = ask(ready, customer(("cup", Action.VIEWED, 1.0)))
