@@ -21,6 +21,8 @@ from feature_repo.contract import ADDED, CLICKED, LIST_VIEWED, ORDERED, VIEWED
 
 CATEGORIES = ("Kitchen/Cups", "Kitchen/Pans", "Garden/Tools", "Garden/Seeds", "Sport/Balls", "Sport/Shoes")
 BRANDS = ("Alba", "Borea", "Celo")
+# Two categories in turn are liked in each.
+COUNTRIES = ("Japan", "Chile", "Kenya")
 LIST_LENGTH = 12
 
 
@@ -114,6 +116,7 @@ def _event(
         "timestamp": at,
         "received_at": at,
         "session_id": session,
+        "country": COUNTRIES[int(customer[1:]) % len(CATEGORIES) // 2],
         "device": "desktop",
         "products": products,
         "source": "test",

@@ -13,7 +13,7 @@ from typing import Any
 
 import httpx
 import pytest
-from offline_data import CATEGORIES
+from offline_data import CATEGORIES, COUNTRIES
 from shop_stack import ShopStack, shop_stack
 
 from deploy.records import Records
@@ -131,6 +131,15 @@ def test_an_unknown_customer_gets_popular_products(shopper: Shopper) -> None:
     assert answer["feature_age_ms"] is None
     assert len(answer["items"]) == 10
     assert answer["model_version"] is not None
+
+
+@pytest.mark.parametrize("place", range(len(COUNTRIES)))
+def test_an_unknown_customer_sees_what_is_liked_in_his_country(shopper: Shopper, place: int) -> None:
+    answer = shopper.ask(user_id="nobody", country=COUNTRIES[place], k=10)
+    liked = [item for item in answer["items"] if int(item["product_id"][1:]) % len(CATEGORIES) // 2 == place]
+    assert len(liked) > 6, "by chance it would be a third"
+    assert {(item["source"], item["reason"]) for item in liked} == {("country", f"popular in {COUNTRIES[place]}")}
+    assert answer["fallback"] == "popular"
 
 
 def test_what_a_customer_just_did_changes_the_answer(shop: ShopStack, shopper: Shopper) -> None:
