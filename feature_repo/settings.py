@@ -220,6 +220,11 @@ class TrainingSettings(Section):
     order_weight: float = Field(1.0, description="the same of one that was then ordered")
     max_lists: int = Field(30_000, description="most impression lists used, the latest first")
     test_share: float = Field(0.2, description="last share of the impression lists, held out for evaluation")
+    item_spaces: int = Field(
+        4,
+        ge=1,
+        description="how many times the item space is fitted along the rankers' rows, to be no older than in use",
+    )
     max_turns: int = Field(15_000, description="most moments used at which a customer turned to another product")
     turn_negatives: int = Field(15, description="candidates not turned to that are kept per such moment")
     test_turns: int = Field(1_000, description="such moments at which the evaluation asks for the next product")

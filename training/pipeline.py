@@ -2,11 +2,12 @@
 
 History is cut twice. The *cut* is where the ranker's rows begin; the *split* is where the test begins::
 
-    |------- past -------|cut|------- ranker's rows -------|split|------- test -------|
+    |------- past -------|cut|-- rows --|-- rows --|-- rows --|split|------- test -------|
 
 - The ranker sees scores of candidate models (ALS, co-visits). If these had been fitted on the very clicks that are the
   labels, their scores would give the labels away, and when serving they would not. So rows between cut and split carry
-  the scores of an item space fitted on what lies before the cut.
+  the scores of an item space fitted on what lies before them; and as when serving that space is not much older than they
+  are, the rows are parted, and each part has its own.
 - The test recommender is that ranker with an item space fitted on what lies before the split.
 - The artefact's ranker is fitted again on the rows of both parts, those of the test with the scores of the space from
   before the split; the artefact's own item space is fitted on everything.
@@ -19,6 +20,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -112,13 +114,10 @@ def train(
     history = History(store, archive.ids, Vocabularies())
     with steps("catalogue over time"):
         shelves = Shelves.read(history, archive.cut, float(archive.impressions.times[-1]))
-    with steps("item space before the ranker's rows"):
-        past = fit_space(archive, archive.cut, settings)
-    with steps("ranker's rows, as of each moment"):
-        shown = archive.impressions.between(archive.cut, archive.split)
-        early = read_part(history, shelves, archive, shown, past, (archive.cut, archive.split), settings)
+    with steps("rankers' rows, as of each moment"):
+        early = read_parts(history, shelves, archive, archive.split, settings)
     with steps("rankers for the test"):
-        rankers = fit_on([early], shelves, settings)
+        rankers = fit_on(early, shelves, settings)
     with steps("item space before the test"):
         present = fit_space(archive, archive.split, settings)
     with steps("evaluation on the latest lists"):
@@ -143,27 +142,25 @@ def train(
     with steps("rankers and item space on everything"):
         late = read_part(history, shelves, archive, test.impressions, present, (archive.split, np.inf), settings)
         end = archive.until.timestamp() + 1
-        final = fit_on([early, late], shelves, settings)
+        final = fit_on([*early, late], shelves, settings)
         recommender = Recommender(
             fit_space(archive, end, settings),
             {purpose: final[purpose].calibrated_like(ranker) for purpose, (ranker, _) in calibrations.items()},
             tuple(archive.ids[code] for code in trial.popularity.order(end)[:FALLBACK_PRODUCTS]),
         )
-    return recommender, _card(recommender, archive, [early, late], metrics, settings)
+    return recommender, _card(recommender, archive, [*early, late], metrics, settings)
 
 
 def read_rows(
     store: FeatureStore, archive: Archive, settings: TrainingSettings, steps: Steps
 ) -> Mapping[Purpose, Rows]:
-    """All that rankers could be fitted on, with an item space from before the first of it."""
+    """All that rankers could be fitted on."""
     history, end = History(store, archive.ids, Vocabularies()), archive.until.timestamp() + 1
     with steps("catalogue over time"):
         shelves = Shelves.read(history, archive.cut, float(archive.impressions.times[-1]))
-    with steps("item space before the rankers' rows"):
-        space = fit_space(archive, archive.cut, settings)
     with steps("rankers' rows, as of each moment"):
-        part = read_part(history, shelves, archive, archive.impressions, space, (archive.cut, end), settings)
-        return {purpose: part.rows(purpose, shelves, settings) for purpose in Purpose}
+        parts = read_parts(history, shelves, archive, end, settings)
+        return {purpose: joined(parts, purpose, shelves, settings) for purpose in Purpose}
 
 
 def fit_space(archive: Archive, before: float, settings: TrainingSettings) -> ItemSpace:
@@ -175,6 +172,28 @@ def fit_space(archive: Archive, before: float, settings: TrainingSettings) -> It
         Repurchases.fit(*learnt_from),
         Segments.fit(*learnt_from),
     )
+
+
+def read_parts(
+    history: History, shelves: Shelves, archive: Archive, until: float, settings: TrainingSettings
+) -> list[Part]:
+    """The rankers' rows from the cut to a moment, in parts of as many lists each, each with the item space from before it."""
+    impressions = archive.impressions.between(archive.cut, until)
+    count = min(settings.item_spaces, len(impressions))
+    starts = impressions.times[np.linspace(0, len(impressions), count, endpoint=False).astype(int)]
+    bounds = [*np.unique(starts).tolist(), until]
+    return [
+        read_part(
+            history,
+            shelves,
+            archive,
+            impressions.between(*between),
+            fit_space(archive, between[0], settings),
+            between,
+            settings,
+        )
+        for between in pairwise(bounds)
+    ]
 
 
 def read_part(
@@ -224,11 +243,17 @@ def read_cases(
 
 def fit_on(parts: list[Part], shelves: Shelves, settings: TrainingSettings) -> Rankers:
     """Rankers fitted on the rows of all parts."""
-    rankers = {}
-    for purpose in Purpose:
-        rows = Rows.concatenate([part.rows(purpose, shelves, settings) for part in parts])
-        rankers[purpose] = fit_ranker(rows, ranker_settings(purpose, settings), settings.seed)
-    return rankers
+    return {
+        purpose: fit_ranker(
+            joined(parts, purpose, shelves, settings), ranker_settings(purpose, settings), settings.seed
+        )
+        for purpose in Purpose
+    }
+
+
+def joined(parts: list[Part], purpose: Purpose, shelves: Shelves, settings: TrainingSettings) -> Rows:
+    """The rows of all parts for one ranker."""
+    return Rows.concatenate([part.rows(purpose, shelves, settings) for part in parts])
 
 
 def _card(

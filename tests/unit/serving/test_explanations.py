@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from small_shelf import NOW, rankers, shelf, space, visitors
 from sklearn.ensemble import HistGradientBoostingClassifier
+from small_shelf import NOW, rankers, shelf, space, visitors
 
 from feature_repo.aggregates import Action
 from feature_repo.ranking import FEATURES, LIST_FEATURES
