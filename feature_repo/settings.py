@@ -221,12 +221,12 @@ class TrainingSettings(Section):
     max_lists: int = Field(30_000, description="most impression lists used, the latest first")
     test_share: float = Field(0.2, description="last share of the impression lists, held out for evaluation")
     item_spaces: int = Field(
-        4,
+        6,
         ge=1,
         description="how many times the item space is fitted along the rankers' rows, to be no older than in use",
     )
-    max_turns: int = Field(15_000, description="most moments used at which a customer turned to another product")
-    turn_negatives: int = Field(15, description="candidates not turned to that are kept per such moment")
+    max_turns: int = Field(20_000, description="most moments used at which a customer turned to another product")
+    turn_negatives: int = Field(40, description="candidates not turned to that are kept per such moment")
     test_turns: int = Field(1_000, description="such moments at which the evaluation asks for the next product")
     min_lists: int = Field(100, ge=10, description="clicked impression lists without which training refuses to start")
     candidates: int = Field(200, description="candidates given to the ranker per request")
