@@ -278,10 +278,11 @@ def sample(
         connection.execute(
             f"""
             CREATE TEMP TABLE candidates AS
-            WITH keys AS (
-                SELECT {entity.key}, row_number() OVER (ORDER BY hash({entity.key}, $seed)) AS number
-                FROM (SELECT DISTINCT {entity.key} FROM activity WHERE {recent})
-                QUALIFY number <= $keys
+            WITH chosen AS (
+                SELECT DISTINCT {entity.key} FROM activity WHERE {recent}
+                ORDER BY hash({entity.key}, $seed) LIMIT $keys
+            ), keys AS (
+                SELECT {entity.key}, row_number() OVER (ORDER BY hash({entity.key}, $seed)) AS number FROM chosen
             )
             SELECT {entity.key}, event_timestamp, created, number, list_bool_and(
                 list_transform(place, lambda reach, nth: coalesce(reach, 0) <= coalesce(($reaches::BIGINT[])[nth], 0))

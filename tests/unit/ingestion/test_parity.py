@@ -204,6 +204,13 @@ def test_a_sample_has_the_latest_row_of_half_the_keys(entity: Entity) -> None:
     assert not rows.equals(sample(entity, 10, {0: 10**6}, seed=8)[0])
 
 
+def test_all_keys_can_be_asked_for() -> None:
+    stored = store()
+    everybody = {row["customer_id"] for row in stored[Entity.CUSTOMER]}
+    rows, _ = sample(Entity.CUSTOMER, 10_000_000, {0: 10**6}, seed=1)
+    assert set(rows["customer_id"].to_pylist()) == everybody
+
+
 def test_since_takes_later_rows_only() -> None:
     store()
     since = UNTIL - timedelta(days=1)
