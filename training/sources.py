@@ -85,9 +85,12 @@ class Situation:
     def popularity(self) -> Floats:
         """Of each row, where the visitor comes from, shape (len(shelf),)."""
         popularity = self.shelf.items.rates["popularity"]
+        if not self.lifts:
+            return popularity
+        interest = np.expm1(popularity)  # popularity is a logarithm
         for lift in self.lifts.values():
-            popularity = popularity * lift
-        return popularity
+            interest = interest * lift
+        return np.log1p(interest)
 
 
 Proposal = tuple[Codes, Floats]

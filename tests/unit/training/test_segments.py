@@ -75,3 +75,11 @@ def test_a_known_visitor_is_judged_by_what_he_did() -> None:
     )
     assert there.rows.tolist() == anywhere.rows.tolist()
     assert Source.COUNTRY not in there.sources
+
+
+def test_a_lift_multiplies_interest_and_not_its_logarithm() -> None:
+    on = shelf(views_7d=[90.0, 1.0, 9.0, 0.0])
+    placed = Recommender(space(), rankers("following_last"), ()).on(on)
+    nowhere = segments_of(None, "mobile")
+    ranked = placed.recommend(visitors(on, []), on.items.available, 4, 20, HOME, segments=(*nowhere, JAPAN))
+    assert IDS[ranked.rows[0]] == "cup", "45 by lift, beside 27 of the rake"
