@@ -221,7 +221,7 @@ class TrainingSettings(Section):
     max_lists: int = Field(30_000, description="most impression lists used, the latest first")
     test_share: float = Field(0.2, description="last share of the impression lists, held out for evaluation")
     item_spaces: int = Field(
-        4,
+        6,
         ge=1,
         description="how many times the item space is fitted along the rankers' rows, to be no older than in use",
     )
