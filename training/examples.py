@@ -15,7 +15,7 @@ from feature_repo.shelf import Items, Shelf
 from feature_repo.visitors import Visitors
 from training.history import History
 from training.impressions import Impressions
-from training.rankers import Purpose
+from training.rankers import Purpose, Rows
 from training.space import PlacedSpace
 
 # Rows of the catalogue that are held at once, over all the moments it is looked at; bounds memory and reading time.
@@ -90,7 +90,13 @@ class Examples:
         matrix = np.concatenate(parts)
         return within_lists(matrix, impressions.owner) if purpose is Purpose.LIST else matrix
 
-    def weights(self, settings: TrainingSettings) -> Floats:
+    def rows(self, shelves: Shelves, space: PlacedSpace, purpose: Purpose, settings: TrainingSettings) -> Rows:
+        """What the ranker for a purpose is fitted on."""
+        impressions = self.impressions
+        matrix = self.matrix(shelves, space, purpose)
+        return Rows(matrix, impressions.owner, impressions.strength > 0, self._weights(settings))
+
+    def _weights(self, settings: TrainingSettings) -> Floats:
         """Sample weight of each row, by what became of it."""
         by_strength = np.array([1.0, settings.click_weight, settings.cart_weight, settings.order_weight])
         return by_strength[self.impressions.strength]

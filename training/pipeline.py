@@ -82,24 +82,6 @@ class Archive:
         return float(self.impressions.times[0])
 
 
-@dataclass(frozen=True)
-class Part:
-    """What the rankers learn from between two moments, by purpose, with the item space that has seen none of it."""
-
-    examples: Mapping[Purpose, Examples]
-    space: ItemSpace
-
-    def rows(self, purpose: Purpose, shelves: Shelves, settings: TrainingSettings) -> Rows:
-        """What the ranker for a purpose is fitted on."""
-        examples = self.examples[purpose]
-        return Rows(
-            examples.matrix(shelves, self.space.on(shelves.shelves[0]), purpose),
-            examples.impressions.owner,
-            examples.impressions.strength > 0,
-            examples.weights(settings),
-        )
-
-
 def read_archive(window: Window, settings: TrainingSettings) -> Archive:
     """Read events, and split the lists by their number, so that gaps in time do no harm."""
     with EventLog(window) as log:
@@ -120,7 +102,7 @@ def train(
     with steps("rankers' rows, as of each moment"):
         early = read_parts(history, shelves, archive, archive.split, settings)
     with steps("rankers for the test"):
-        rankers = fit_on(early, shelves, settings)
+        rankers = fit_on(early, settings)
     with steps("item space before the test"):
         present = fit_space(archive, archive.split, settings)
     with steps("evaluation on the latest lists"):
@@ -145,13 +127,14 @@ def train(
     with steps("rankers and item space on everything"):
         late = read_part(history, shelves, archive, test.impressions, present, (archive.split, np.inf), settings)
         end = archive.until.timestamp() + 1
-        final = fit_on([*early, late], shelves, settings)
+        rows = {purpose: Rows.concatenate([early[purpose], late[purpose]]) for purpose in Purpose}
+        final = fit_on(rows, settings)
         recommender = Recommender(
             fit_space(archive, end, settings),
             {purpose: final[purpose].calibrated_like(ranker) for purpose, (ranker, _) in calibrations.items()},
             tuple(archive.ids[code] for code in trial.popularity.order(end)[:FALLBACK_PRODUCTS]),
         )
-    return recommender, _card(recommender, archive, [*early, late], metrics, settings)
+    return recommender, _card(recommender, archive, rows, metrics, settings)
 
 
 def read_rows(
@@ -162,8 +145,7 @@ def read_rows(
     with steps("catalogue over time"):
         shelves = Shelves.read(history, archive.cut, float(archive.impressions.times[-1]))
     with steps("rankers' rows, as of each moment"):
-        parts = read_parts(history, shelves, archive, end, settings)
-        return {purpose: joined(parts, purpose, shelves, settings) for purpose in Purpose}
+        return read_parts(history, shelves, archive, end, settings)
 
 
 def fit_space(archive: Archive, before: float, settings: TrainingSettings) -> ItemSpace:
@@ -179,13 +161,13 @@ def fit_space(archive: Archive, before: float, settings: TrainingSettings) -> It
 
 def read_parts(
     history: History, shelves: Shelves, archive: Archive, until: float, settings: TrainingSettings
-) -> list[Part]:
-    """The rankers' rows from the cut to a moment, in parts of as many lists each, each with the item space from before it."""
+) -> Mapping[Purpose, Rows]:
+    """The rankers' rows from the cut to a moment, read in parts of as many lists each, with the item space from before it."""
     impressions = archive.impressions.between(archive.cut, until)
     count = min(settings.item_spaces, len(impressions))
     starts = impressions.times[np.linspace(0, len(impressions), count, endpoint=False).astype(int)]
     bounds = [*np.unique(starts).tolist(), until]
-    return [
+    parts = [
         read_part(
             history,
             shelves,
@@ -197,6 +179,7 @@ def read_parts(
         )
         for between in pairwise(bounds)
     ]
+    return {purpose: Rows.concatenate([part[purpose] for part in parts]) for purpose in Purpose}
 
 
 def read_part(
@@ -207,8 +190,12 @@ def read_part(
     space: ItemSpace,
     between: tuple[float, float],
     settings: TrainingSettings,
-) -> Part:
-    """The rankers' rows of some lists and of a sample of the choices in the same time, the same share of each."""
+) -> Mapping[Purpose, Rows]:
+    """The rankers' rows of some lists and of a sample of the choices in the same time, the same share of each.
+
+    Args:
+        space: has seen nothing of that time.
+    """
     most = int(settings.max_turns * len(impressions) / len(archive.impressions))
 
     def read(choices: Choices) -> Examples:
@@ -219,7 +206,8 @@ def read_part(
         Purpose.ORDER: read(purchases(archive.interactions)),
         Purpose.LIST: Examples.read(history, shelves, impressions),
     }
-    return Part(examples, space)
+    placed = space.on(shelves.shelves[0])
+    return {purpose: example.rows(shelves, placed, purpose, settings) for purpose, example in examples.items()}
 
 
 def read_cases(
@@ -244,24 +232,22 @@ def read_cases(
     }
 
 
-def fit_on(parts: list[Part], shelves: Shelves, settings: TrainingSettings) -> Rankers:
-    """Rankers fitted on the rows of all parts; side by side, as each of them takes one thread only."""
+def fit_on(rows: Mapping[Purpose, Rows], settings: TrainingSettings) -> Rankers:
+    """Rankers fitted on their rows; side by side, as each of them takes one thread only."""
 
     def fit(purpose: Purpose) -> Ranker:
-        rows = joined(parts, purpose, shelves, settings)
-        return fit_ranker(rows, ranker_settings(purpose, settings), settings.seed)
+        return fit_ranker(rows[purpose], ranker_settings(purpose, settings), settings.seed)
 
     with ThreadPoolExecutor(_FITTED_AT_ONCE) as pool:
         return dict(zip(Purpose, pool.map(fit, Purpose), strict=True))
 
 
-def joined(parts: list[Part], purpose: Purpose, shelves: Shelves, settings: TrainingSettings) -> Rows:
-    """The rows of all parts for one ranker."""
-    return Rows.concatenate([part.rows(purpose, shelves, settings) for part in parts])
-
-
 def _card(
-    recommender: Recommender, archive: Archive, parts: list[Part], metrics: dict[str, Any], settings: TrainingSettings
+    recommender: Recommender,
+    archive: Archive,
+    rows: Mapping[Purpose, Rows],
+    metrics: dict[str, Any],
+    settings: TrainingSettings,
 ) -> ModelCard:
     counts = {
         "events": archive.events,
@@ -270,9 +256,8 @@ def _card(
         "products": len(archive.ids),
     }
     for purpose, name in _COUNTED.items():
-        learnt_from = [part.examples[purpose].impressions for part in parts]
-        counts[f"{name}s"] = sum(len(one) for one in learnt_from)
-        counts[f"{name}_rows"] = sum(len(one.owner) for one in learnt_from)
+        counts[f"{name}s"] = len(rows[purpose])
+        counts[f"{name}_rows"] = len(rows[purpose].owner)
     times = {"cut": archive.cut, "split": archive.split}
     return ModelCard(
         since=archive.since.astimezone(UTC).isoformat(),

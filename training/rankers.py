@@ -81,6 +81,10 @@ class Rows:
     chosen: NDArray[np.bool_]
     weights: Floats
 
+    def __len__(self) -> int:
+        """How many lists there are, if they are numbered from 0."""
+        return int(self.owner.max(initial=-1)) + 1
+
     def lists(self, since: int, until: int) -> Rows:
         """The rows of the lists numbered from ``since`` up to, but not including, ``until``."""
         rows = slice(*np.searchsorted(self.owner, [since, until]))
@@ -89,7 +93,7 @@ class Rows:
     @classmethod
     def concatenate(cls, parts: Sequence[Rows]) -> Rows:
         """The lists of all parts, one part after the other."""
-        begins = np.cumsum([0, *(part.owner.max(initial=-1) + 1 for part in parts)])
+        begins = np.cumsum([0, *(len(part) for part in parts)])
         return cls(
             np.concatenate([part.matrix for part in parts]),
             np.concatenate([begin + part.owner for begin, part in zip(begins, parts, strict=False)]),

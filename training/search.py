@@ -71,7 +71,7 @@ def search(rows: Rows, present: RankerSettings, folds: int, most_trees: int, see
         raise InputError(f"fewer than {min(CHOICES['trees']):g} trees are not tried")
     if folds < 2:
         raise InputError("two folds are needed: one to choose by, one to confirm the choice")
-    if (lists := int(rows.owner.max(initial=-1)) + 1) < FEWEST_LISTS * (folds + 1):
+    if (lists := len(rows)) < FEWEST_LISTS * (folds + 1):
         raise InputError(
             f"{lists} lists are too few to try anything on: {FEWEST_LISTS} per fold and as many before are needed"
         )
@@ -87,7 +87,7 @@ def search(rows: Rows, present: RankerSettings, folds: int, most_trees: int, see
 
 def _worth(rows: Rows, settings: RankerSettings, folds: int, seed: int) -> list[Floats]:
     """By fold."""
-    bounds = np.linspace(0, int(rows.owner.max()) + 1, folds + 2).astype(int)
+    bounds = np.linspace(0, len(rows), folds + 2).astype(int)
     values = []
     for since, until in pairwise(bounds[1:]):
         ranker, test = fit_ranker(rows.lists(0, since), settings, seed), rows.lists(since, until)
