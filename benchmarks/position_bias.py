@@ -40,6 +40,7 @@ def measure(data: Path) -> Table:
     from training.examples import Examples, Shelves
     from training.history import History
     from training.pipeline import fit_space, read_archive
+    from training.space import Spaces
     from training.steps import Steps
 
     installation.enter(installation.load(data, None))
@@ -51,7 +52,7 @@ def measure(data: Path) -> Table:
         parts = []
         for since, until in ((archive.cut, archive.split), (archive.split, np.inf)):
             lists = archive.impressions.between(since, until)
-            space = fit_space(archive, since, settings).on(shelves.shelves[0])
+            space = Spaces.only(fit_space(archive, since, settings).on(shelves.shelves[0]))
             parts.append((lists, Examples.read(history, shelves, lists).matrix(shelves, space, Purpose.LIST)))
     (before, matrix), (after, judged) = parts
     rows = Rows(matrix, before.owner, before.strength > 0, np.ones(len(matrix)))

@@ -25,7 +25,7 @@ from training.events import Interactions
 from training.examples import Examples, Shelves
 from training.history import History
 from training.impressions import Impressions
-from training.space import ItemSpace
+from training.space import Spaces
 
 # The contract's times are in milliseconds.
 _RIGHT_AFTER = 0.001
@@ -109,13 +109,13 @@ def on_sale(shelf: Shelf) -> NDArray[np.bool_]:
 
 
 def read_choices(
-    history: History, shelves: Shelves, choices: Choices, space: ItemSpace, settings: TrainingSettings
+    history: History, shelves: Shelves, choices: Choices, spaces: Spaces, settings: TrainingSettings
 ) -> Examples:
     """Choices of customers with a history, as lists of what was chosen and ``turn_negatives`` others."""
     visitors = visitors_at(history, shelves, choices)
     known = np.flatnonzero((visitors.items != UNKNOWN).any(axis=1))
     choices, visitors = choices.take(known), visitors.take(known)
-    others = _others(shelves, choices, visitors, space, settings)
+    others = _others(shelves, choices, visitors, spaces, settings)
     lists = [np.concatenate(parts) for parts in zip(choices.chosen, others, strict=True)]
     owner = np.repeat(np.arange(len(choices)), [len(one) for one in lists])
     items = np.concatenate([np.empty(0, dtype=np.int32), *lists]).astype(np.int32)
@@ -134,19 +134,18 @@ def read_choices(
 
 
 def _others(
-    shelves: Shelves, choices: Choices, visitors: Visitors, space: ItemSpace, settings: TrainingSettings
+    shelves: Shelves, choices: Choices, visitors: Visitors, spaces: Spaces, settings: TrainingSettings
 ) -> list[Codes]:
     """Per choice, a seeded sample of the candidates at that moment without what was chosen."""
     rng = np.random.default_rng(settings.seed)
     numbers = shelves.number(choices.times)
     others = []
-    # Every shelf lists the same products in the same order, so the model has to be placed once only.
-    placed = space.on(shelves.shelves[0])
-    for number, chosen in enumerate(choices.chosen):
-        shelf = shelves.shelves[numbers[number]]
-        visitor = visitors.take(slice(number, number + 1))
-        there = placed.at(shelf)
-        proposed, _ = propose(shelf, there, visitor, there.embed(visitor), on_sale(shelf), settings.candidates)
-        proposed = proposed[~np.isin(proposed, chosen)]
-        others.append(rng.permutation(proposed)[: settings.turn_negatives])
+    for space, part in spaces.parts(choices.times):
+        for number in range(part.start, part.stop):
+            shelf = shelves.shelves[numbers[number]]
+            visitor = visitors.take(slice(number, number + 1))
+            there = space.at(shelf)
+            proposed, _ = propose(shelf, there, visitor, there.embed(visitor), on_sale(shelf), settings.candidates)
+            proposed = proposed[~np.isin(proposed, choices.chosen[number])]
+            others.append(rng.permutation(proposed)[: settings.turn_negatives])
     return others

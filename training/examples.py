@@ -16,7 +16,7 @@ from feature_repo.visitors import Visitors
 from training.history import History
 from training.impressions import Impressions
 from training.rankers import Purpose, Rows
-from training.space import PlacedSpace
+from training.space import Spaces
 
 # Rows of the catalogue that are held at once, over all the moments it is looked at; bounds memory and reading time.
 SHELF_ROWS = 400_000
@@ -77,23 +77,25 @@ class Examples:
         items = Items.from_columns(history.items(impressions.items, moments), moments, history.words)
         return cls(impressions, shelves.visitors(columns, impressions.times, impressions.device), items)
 
-    def matrix(self, shelves: Shelves, space: PlacedSpace, purpose: Purpose) -> Floats:
+    def matrix(self, shelves: Shelves, spaces: Spaces, purpose: Purpose) -> Floats:
         """What the ranker for a purpose looks at, shape (rows, its features)."""
         impressions = self.impressions
         parts = [np.empty((0, len(FEATURES)))]
-        for shelf, lists in shelves.blocks(impressions.times, _LISTS_AT_ONCE):
-            rows = slice(*np.searchsorted(impressions.owner, [lists.start, lists.stop]))
-            visitors = self.visitors.take(lists)
-            owner = impressions.owner[rows] - lists.start
-            embeddings = space.at(shelf).embed(visitors)
-            parts.append(features(visitors, self.items.take(rows), impressions.items[rows], owner, embeddings))
+        for space, of_space in spaces.parts(impressions.times):
+            for shelf, block in shelves.blocks(impressions.times[of_space], _LISTS_AT_ONCE):
+                lists = slice(of_space.start + block.start, of_space.start + block.stop)
+                rows = slice(*np.searchsorted(impressions.owner, [lists.start, lists.stop]))
+                visitors = self.visitors.take(lists)
+                owner = impressions.owner[rows] - lists.start
+                embeddings = space.at(shelf).embed(visitors)
+                parts.append(features(visitors, self.items.take(rows), impressions.items[rows], owner, embeddings))
         matrix = np.concatenate(parts)
         return within_lists(matrix, impressions.owner) if purpose is Purpose.LIST else matrix
 
-    def rows(self, shelves: Shelves, space: PlacedSpace, purpose: Purpose, settings: TrainingSettings) -> Rows:
+    def rows(self, shelves: Shelves, spaces: Spaces, purpose: Purpose, settings: TrainingSettings) -> Rows:
         """What the ranker for a purpose is fitted on."""
         impressions = self.impressions
-        matrix = self.matrix(shelves, space, purpose)
+        matrix = self.matrix(shelves, spaces, purpose)
         return Rows(matrix, impressions.owner, impressions.strength > 0, self._weights(settings))
 
     def _weights(self, settings: TrainingSettings) -> Floats:

@@ -21,7 +21,6 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -45,7 +44,7 @@ from training.model import ModelCard, Recommender
 from training.rankers import Purpose, Ranker, Rankers, Rows, fit_ranker, ranker_settings
 from training.repurchases import Repurchases
 from training.segments import Segments
-from training.space import ItemSpace
+from training.space import ItemSpace, Spaces
 from training.steps import Steps
 from training.trial import Trial
 
@@ -100,7 +99,8 @@ def train(
     with steps("catalogue over time"):
         shelves = Shelves.read(history, archive.cut, float(archive.impressions.times[-1]))
     with steps("rankers' rows, as of each moment"):
-        early = read_parts(history, shelves, archive, archive.split, settings)
+        spaces = fit_spaces(archive, shelves, archive.split, settings)
+        early = read_rows_between(history, shelves, archive, spaces, archive.cut, archive.split, settings)
     with steps("rankers for the test"):
         rankers = fit_on(early, settings)
     with steps("item space before the test"):
@@ -125,7 +125,8 @@ def train(
             },
         }
     with steps("rankers and item space on everything"):
-        late = read_part(history, shelves, archive, test.impressions, present, (archive.split, np.inf), settings)
+        placed = Spaces.only(present.on(shelves.shelves[0]))
+        late = read_rows_between(history, shelves, archive, placed, archive.split, np.inf, settings)
         end = archive.until.timestamp() + 1
         rows = {purpose: Rows.concatenate([early[purpose], late[purpose]]) for purpose in Purpose}
         final = fit_on(rows, settings)
@@ -145,7 +146,8 @@ def read_rows(
     with steps("catalogue over time"):
         shelves = Shelves.read(history, archive.cut, float(archive.impressions.times[-1]))
     with steps("rankers' rows, as of each moment"):
-        return read_parts(history, shelves, archive, end, settings)
+        spaces = fit_spaces(archive, shelves, end, settings)
+        return read_rows_between(history, shelves, archive, spaces, archive.cut, end, settings)
 
 
 def fit_space(archive: Archive, before: float, settings: TrainingSettings) -> ItemSpace:
@@ -159,55 +161,42 @@ def fit_space(archive: Archive, before: float, settings: TrainingSettings) -> It
     )
 
 
-def read_parts(
-    history: History, shelves: Shelves, archive: Archive, until: float, settings: TrainingSettings
-) -> Mapping[Purpose, Rows]:
-    """The rankers' rows from the cut to a moment, read in parts of as many lists each, with the item space from before it."""
-    impressions = archive.impressions.between(archive.cut, until)
-    count = min(settings.item_spaces, len(impressions))
-    starts = impressions.times[np.linspace(0, len(impressions), count, endpoint=False).astype(int)]
-    bounds = [*np.unique(starts).tolist(), until]
-    parts = [
-        read_part(
-            history,
-            shelves,
-            archive,
-            impressions.between(*between),
-            fit_space(archive, between[0], settings),
-            between,
-            settings,
-        )
-        for between in pairwise(bounds)
-    ]
-    return {purpose: Rows.concatenate([part[purpose] for part in parts]) for purpose in Purpose}
+def fit_spaces(archive: Archive, shelves: Shelves, until: float, settings: TrainingSettings) -> Spaces:
+    """Item spaces from the cut on, each fitted on what lies before it; as many lists up to a moment have one as the next."""
+    times = archive.impressions.between(archive.cut, until).times
+    count = min(settings.item_spaces, len(times))
+    starts = np.unique(times[np.linspace(0, len(times), count, endpoint=False).astype(int)])
+    # Every shelf lists the same products in the same order, so a space is placed once.
+    shelf = shelves.shelves[0]
+    return Spaces(starts, tuple(fit_space(archive, start, settings).on(shelf) for start in starts.tolist()))
 
 
-def read_part(
+def read_rows_between(
     history: History,
     shelves: Shelves,
     archive: Archive,
-    impressions: Impressions,
-    space: ItemSpace,
-    between: tuple[float, float],
+    spaces: Spaces,
+    since: float,
+    until: float,
     settings: TrainingSettings,
 ) -> Mapping[Purpose, Rows]:
-    """The rankers' rows of some lists and of a sample of the choices in the same time, the same share of each.
+    """The rankers' rows of the lists between two moments and of a sample of the choices, the same share of each.
 
-    Args:
-        space: has seen nothing of that time.
+    All of a kind is read at once: the feature store takes much longer to begin than to go on.
     """
+    impressions = archive.impressions.between(since, until)
     most = int(settings.max_turns * len(impressions) / len(archive.impressions))
 
     def read(choices: Choices) -> Examples:
-        return read_choices(history, shelves, choices.sample(*between, most, settings.seed), space, settings)
+        sample = choices.sample(since, until, most, settings.seed)
+        return read_choices(history, shelves, sample, spaces, settings)
 
     examples = {
         Purpose.TURN: read(turns(archive.interactions)),
         Purpose.ORDER: read(purchases(archive.interactions)),
         Purpose.LIST: Examples.read(history, shelves, impressions),
     }
-    placed = space.on(shelves.shelves[0])
-    return {purpose: example.rows(shelves, placed, purpose, settings) for purpose, example in examples.items()}
+    return {purpose: example.rows(shelves, spaces, purpose, settings) for purpose, example in examples.items()}
 
 
 def read_cases(
@@ -224,7 +213,7 @@ def read_cases(
         sample = choices.sample(archive.split, np.inf, settings.test_turns, settings.seed)
         return candidate_cases(recommender, history, shelves, sample, purpose, settings)
 
-    matrix = test.matrix(shelves, recommender.space.on(shelves.shelves[0]), Purpose.LIST)
+    matrix = test.matrix(shelves, Spaces.only(recommender.space.on(shelves.shelves[0])), Purpose.LIST)
     return {
         Purpose.TURN: candidates(turns(archive.interactions), Purpose.TURN),
         Purpose.ORDER: candidates(purchases(archive.interactions), Purpose.ORDER),

@@ -119,5 +119,7 @@ def fit_ranker(rows: Rows, settings: RankerSettings, seed: int) -> Ranker:
     )
     # scikit-learn cannot bin a column without any value; a constant one is never split on.
     never_known = np.isnan(rows.matrix).all(axis=0)
-    with threadpool_limits(1):
+    # OpenMP's limit is the calling thread's own. BLAS's is the process's: two fits side by side would restore each other's,
+    # and what is fitted next would depend on which of them ended last.
+    with threadpool_limits(1, user_api="openmp"):
         return Ranker(trees.fit(np.where(never_known, 0.0, rows.matrix), rows.chosen, sample_weight=rows.weights))

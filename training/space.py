@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import pairwise
+
+import numpy as np
 
 from feature_repo.ranking import Embeddings
 from feature_repo.reading import Floats
@@ -77,3 +81,27 @@ class PlacedSpace:
             following_earlier=weighted(visitors.items, of_earlier, size, successors.following),
             together=weighted(visitors.items, of_all, size, successors.together),
         )
+
+
+@dataclass(frozen=True)
+class Spaces:
+    """Item spaces along time. Each has seen nothing from its start on, and is the one in use until that of the next.
+
+    Attributes:
+        starts: ascending, epoch seconds, shape (n,).
+        spaces: all on shelves with the same products.
+    """
+
+    starts: Floats
+    spaces: tuple[PlacedSpace, ...]
+
+    @classmethod
+    def only(cls, space: PlacedSpace) -> Spaces:
+        """One for all times."""
+        return cls(np.array([-np.inf]), (space,))
+
+    def parts(self, moments: Floats) -> Iterator[tuple[PlacedSpace, slice]]:
+        """Ascending moments, from the first start on, in parts: each with the space in use."""
+        bounds = [0, *np.searchsorted(moments, self.starts[1:]).tolist(), len(moments)]
+        for space, (first, last) in zip(self.spaces, pairwise(bounds), strict=True):
+            yield space, slice(first, last)

@@ -28,6 +28,7 @@ from training.history import History
 from training.model import Recommender
 from training.rankers import Purpose
 from training.segments import Segment, segments_of
+from training.space import Spaces
 
 DEPTH = 20
 Results = dict[str, Estimate]
@@ -46,7 +47,8 @@ class Trial:
     def rerank(self, recommender: Recommender, test: Examples) -> Results:
         """NDCG@10 of clicked products within test lists, for the model, popularity and the order that was shown."""
         lists, seed = test.impressions, self.settings.seed
-        matrix = test.matrix(self.shelves, recommender.space.on(self.shelves.shelves[0]), Purpose.LIST)
+        spaces = Spaces.only(recommender.space.on(self.shelves.shelves[0]))
+        matrix = test.matrix(self.shelves, spaces, Purpose.LIST)
         with threadpool_limits(1):
             scores = recommender.rankers[Purpose.LIST].scores(matrix)
         ranked_by = {

@@ -32,6 +32,7 @@ from training.model import Recommender
 from training.pipeline import read_archive, train
 from training.rankers import Purpose
 from training.scenarios import RANKING_ALONE
+from training.space import Spaces
 from training.steps import Steps
 
 _PURPOSES = {Task.NEXT: Purpose.TURN, Task.PURCHASE: Purpose.ORDER}
@@ -124,7 +125,6 @@ class Shelfwise:
         )
         items = Items.from_columns(columns, until[owner], history.words)
         recommender = self._workshop.recommender
-        matrix = Examples(lists, visitors, items).matrix(
-            shelves, recommender.space.on(shelves.shelves[0]), Purpose.LIST
-        )
+        spaces = Spaces.only(recommender.space.on(shelves.shelves[0]))
+        matrix = Examples(lists, visitors, items).matrix(shelves, spaces, Purpose.LIST)
         return recommender.rankers[Purpose.LIST].scores(matrix)
