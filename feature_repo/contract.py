@@ -8,6 +8,7 @@ and checks are built by walking them (``ingestion/parsing.py``), and ``docs/even
 
 from __future__ import annotations
 
+import inspect
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -101,11 +102,17 @@ class Properties(ContractModel):
 
 
 class Context(ContractModel):
-    """Where it happened. ``device`` and ``os`` may be a word or Segment's object."""
+    """Where it happened. ``device`` and ``os`` may be a word or Segment's object.
+
+    Without ``device``, the kind of device is read from ``userAgent``; without ``country``, it is read from ``location``.
+    """
 
     sessionId: Identifier | None = Field(None, description="the visit, where the tracker knows it")
     country: Text | None = Field(None, description="country of the visitor")
-    device: Any = Field(None, description="`desktop`, `mobile`, `tablet`, or Segment's object with a `type`")
+    location: Any = Field(None, description="Segment's location object, with a `country`")
+    device: Any = Field(
+        None, description="`desktop`, `mobile`, `tablet`, or Segment's object with a `type` (`ios`, `android`: mobile)"
+    )
     os: Any = Field(None, description="operating system, or Segment's object with a `name`")
     channel: Text | None = Field(None, description="how the visitor came")
     pagePath: Text | None = Field(None, description="path of the page (also read from Segment's `page.path`)")
@@ -159,6 +166,7 @@ CLICKED = "Product Clicked"
 VIEWED = "Product Viewed"
 ADDED = "Product Added"
 REMOVED = "Product Removed"
+CART_VIEWED = "Cart Viewed"
 CHECKOUT = "Checkout Started"
 ORDERED = "Order Completed"
 WISHLISTED = "Product Added to Wishlist"
@@ -171,7 +179,7 @@ EVENTS: dict[str, EventRule] = {
     VIEWED: EventRule("a product page was opened", needs_product=True),
     ADDED: EventRule("a product was put into the cart", needs_product=True),
     REMOVED: EventRule("a product was taken out of the cart", needs_product=True),
-    "Cart Viewed": EventRule("the cart was opened"),
+    CART_VIEWED: EventRule("the cart was opened"),
     CHECKOUT: EventRule("the customer went to the checkout"),
     ORDERED: EventRule("an order was placed", needs_product=True, requires=("order_id",)),
     WISHLISTED: EventRule("a product was put on the wish list", needs_product=True),
@@ -297,7 +305,7 @@ def as_markdown() -> str:
         needs = (["a product"] if rule.needs_product else []) + [f"`{field}`" for field in rule.requires]
         lines.append(f"| {name} | {rule.description} | {', '.join(needs)} |")
     for model in (Event, Properties, Product, Context):
-        lines += ["", f"## {model.__name__}", "", (model.__doc__ or "").strip(), ""]
+        lines += ["", f"## {model.__name__}", "", inspect.getdoc(model) or "", ""]
         lines += ["| field | required | meaning |", "| --- | --- | --- |"]
         for field_name, field in model.model_fields.items():
             required = "yes" if field.is_required() else ""

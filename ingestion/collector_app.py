@@ -21,15 +21,19 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from feature_repo.contract import Event, check
+from feature_repo.contract import Event, Violation, check
 from feature_repo.errors import UnavailableError
 from feature_repo.settings import Settings
-from ingestion.collector_events import apply_batch_defaults, stamp
+from ingestion.collector_events import apply_batch_defaults, made_by_sdk, stamp
 from ingestion.collector_kafka import AcknowledgedProducer, KafkaProbe, Message
 from ingestion.collector_requests import Refusal, read_json
 from ingestion.producer import message_key
 
 CALL_TYPES: tuple[str, ...] = get_args(Event.model_fields["type"].annotation)
+# Browsers' trackers call by the first letter: /v1/t for /v1/track.
+CALLS = {f"/v1/{path}": name for name in CALL_TYPES for path in (name, name[0])}
+# Segment's libraries for servers; those for browsers and phones; both vendors' imports; RudderStack's beacons.
+BATCHES = ("/v1/batch", "/v1/b", "/v1/import", "/beacon/v1/batch")
 RETRY_AFTER_SECONDS = 1
 ACK_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
@@ -79,17 +83,20 @@ class Collector:
         self._probe.close()
 
     async def take_call(self, request: Request) -> Response:
-        """``POST /v1/track`` and the other single calls."""
+        """``POST /v1/track`` and the other single calls.
+
+        An invalid event is refused, with the reason, except if a tracker's library sent it. Such a library drops what is
+        refused, and nobody reads the answer: the event goes the way of a batch's, so that the quarantine keeps it.
+        """
         event = await read_json(request, self._limits)
-        event["type"] = request.url.path.rpartition("/")[2]
-        value = self._encode(stamp(event, datetime.now(UTC)))
+        event["type"] = CALLS[request.url.path]
+        message = self._message(stamp(event, datetime.now(UTC)))
         violation = check(event)
-        if violation is not None:
+        if violation is not None and not made_by_sdk(event):
             self.metrics.invalid.labels(violation.reason).inc()
             raise Refusal(400, violation.reason, violation.message, violation.field)
-        await self._send([(message_key(event), value)])
-        self.metrics.accepted.labels(event["type"]).inc()
-        return _json({"success": True})
+        await self._send([message])
+        return _json({"success": True, **self._count([event], [violation])})
 
     async def take_batch(self, request: Request) -> Response:
         """``POST /v1/batch``: invalid events go the same way as valid ones, so that the quarantine keeps them."""
@@ -102,7 +109,7 @@ class Collector:
             if isinstance(event, dict):
                 stamp(apply_batch_defaults(event, batch), received)
         await self._send([self._message(event) for event in events])
-        return _json({"success": True, **self._count(events)})
+        return _json({"success": True, **self._count(events, [check(event) for event in events])})
 
     def _message(self, event: Any) -> Message:
         value = self._encode(event)
@@ -128,16 +135,14 @@ class Collector:
             raise Refusal(503, "unavailable", f"{error}; send again later", headers=retry) from error
         self.metrics.ack_seconds.observe(time.perf_counter() - started)
 
-    def _count(self, events: list[Any]) -> dict[str, int]:
-        invalid = 0
-        for event in events:
-            violation = check(event)
+    def _count(self, events: Sequence[Any], violations: Sequence[Violation | None]) -> dict[str, int]:
+        for event, violation in zip(events, violations, strict=True):
             if violation is None:
                 self.metrics.accepted.labels(event["type"]).inc()
             else:
-                invalid += 1
                 self.metrics.invalid.labels(violation.reason).inc()
-        return {"accepted": len(events) - invalid, "invalid": invalid}
+        accepted = violations.count(None)
+        return {"accepted": accepted, "invalid": len(events) - accepted}
 
     async def health(self, _request: Request) -> Response:
         """200 while events can be taken."""
@@ -159,20 +164,29 @@ class Collector:
         refusal = cast(Refusal, error)
         self.metrics.refused.labels(refusal.code).inc()
         shape = {"code": refusal.code, "field": refusal.field, "message": refusal.message}
-        return _json({"error": shape}, refusal.status, refusal.headers)
+        # The Python libraries of both vendors look for code and message outside, and take an answer without them for a
+        # failure to be tried again ten times.
+        document = {"error": shape, "code": refusal.code, "message": refusal.message}
+        return _json(document, refusal.status, refusal.headers)
 
 
 def create_app(settings: Settings) -> Starlette:
     """The application, with the settings' Kafka behind it."""
     collector = Collector(settings)
-    routes = [Route(f"/v1/{name}", collector.take_call, methods=["POST"]) for name in CALL_TYPES]
+    routes = [Route(path, collector.take_call, methods=["POST"]) for path in CALLS]
+    routes += [Route(path, collector.take_batch, methods=["POST"]) for path in BATCHES]
     routes += [
-        Route("/v1/batch", collector.take_batch, methods=["POST"]),
         Route("/health", collector.health),
         Route("/metrics", collector.show_metrics),
     ]
     browsers = Middleware(
-        CORSMiddleware, allow_origins=["*"], allow_methods=["POST"], allow_headers=["*"], max_age=86_400
+        CORSMiddleware,
+        allow_origins=["*"],
+        allow_methods=["POST"],
+        allow_headers=["*"],
+        # A beacon asks for it always. There is nothing that it could open: the collector sets and reads no cookie.
+        allow_credentials=True,
+        max_age=86_400,
     )
     refusals: dict[Any, Any] = dict.fromkeys((Refusal, HTTPException, Exception), collector.refuse)
     return Starlette(routes=routes, middleware=[browsers], exception_handlers=refusals, lifespan=collector.lifespan)

@@ -3,33 +3,45 @@
 from __future__ import annotations
 
 import uuid
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from feature_repo.contract import is_timestamp
+from feature_repo.contract import is_timestamp, time_of
 
 WRITE_KEY = "writeKey"
+# How far a clock may have been set back between an event and its sending: a day, for a wrong time zone or a summer time.
+CLOCK_STEP = timedelta(days=1)
 
 
 def stamp(event: dict[str, Any], received: datetime) -> dict[str, Any]:
     """Complete ``event`` in place and return it.
 
     The timestamp is corrected for the sender's clock as Segment does: received - (sentAt - timestamp). Without
-    ``sentAt`` the given timestamp stands; without a timestamp the event happened when it was received. A time that
-    cannot be read is left for the contract's check to name. The write key is a secret and is taken out.
+    ``sentAt`` the given timestamp stands, and so does one beside an ``originalTimestamp``: whoever passed the event on has
+    corrected it. Without a timestamp the event happened when it was received. A time that cannot be read is left for the
+    contract's check to name. The write key is a secret and is taken out.
     """
     event.pop(WRITE_KEY, None)
     if not event.get("messageId"):
         event["messageId"] = str(uuid.uuid4())
     event["receivedAt"] = iso(received)
-    happened = event.get("timestamp") or event.get("originalTimestamp")
+    given, original = event.get("timestamp"), event.get("originalTimestamp")
+    happened = given or original
     if happened is None:
         event["timestamp"] = event["receivedAt"]
+    elif given and original:
+        event["timestamp"] = given
     else:
         event["timestamp"] = _without_skew(happened, event.get("sentAt"), received)
         if event["timestamp"] != happened:
-            event.setdefault("originalTimestamp", happened)
+            event["originalTimestamp"] = happened
     return event
+
+
+def made_by_sdk(event: dict[str, Any]) -> bool:
+    """Whether a tracker's library made ``event``: each of Segment's and RudderStack's names itself in the context."""
+    context = event.get("context")
+    return isinstance(context, dict) and bool(context.get("library"))
 
 
 def apply_batch_defaults(event: dict[str, Any], batch: dict[str, Any]) -> dict[str, Any]:
@@ -51,14 +63,16 @@ def _without_skew(happened: Any, sent: Any, received: datetime) -> Any:
     happened_at, sent_at = _parse(happened), _parse(sent)
     if happened_at is None or sent_at is None:
         return happened
+    waited = sent_at - happened_at
+    if waited < timedelta(0):
+        # The clock was set back in between. By a little: it has just happened. By more: nothing says when it happened,
+        # and the stream puts what is dated after its arrival into the quarantine.
+        return iso(received) if -waited <= CLOCK_STEP else happened
     try:
-        return iso(received - (sent_at - happened_at))
+        return iso(received - waited)
     except OverflowError:
         return happened
 
 
 def _parse(value: Any) -> datetime | None:
-    if not isinstance(value, str) or not is_timestamp(value):
-        return None
-    moment = datetime.fromisoformat(value)
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return time_of(value) if isinstance(value, str) and is_timestamp(value) else None

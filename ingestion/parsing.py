@@ -25,6 +25,9 @@ from feature_repo.contract import CONTRACT_VERSION, EVENTS, ISO_8601, Event, Pro
 from feature_repo.settings import get_settings
 
 _CORRUPT = "_corrupt"
+_BROWSER = "Mozilla/"  # every browser's description begins so, and no server's
+_TABLET = "iPad|Tablet|Android(?!.*Mobi)"
+_PHONE = "Mobi|iPhone"
 _TYPES: dict[Any, T.DataType] = {
     str: T.StringType(),
     int: T.LongType(),
@@ -228,6 +231,18 @@ def _word(value: Column, key: str) -> Column:
     return F.lower(F.when(F.startswith(value, F.lit("{")), F.get_json_object(value, f"$.{key}")).otherwise(value))
 
 
+def _device(context: Column) -> Column:
+    """The kind of device: as the tracker says, where phones' trackers say their system, else as the browser describes it."""
+    said, agent = _word(context.device, "type"), context.userAgent
+    pad = F.startswith(F.get_json_object(context.device, "$.model"), F.lit("iPad"))
+    by_agent = F.when(agent.rlike(_TABLET), "tablet").when(agent.rlike(_PHONE), "mobile").otherwise("desktop")
+    return (
+        F.when(said.isin("ios", "android"), F.when(pad, "tablet").otherwise("mobile"))
+        .when(said.isNotNull(), said)
+        .when(F.startswith(agent, F.lit(_BROWSER)), by_agent)
+    )
+
+
 def _products() -> Column:
     """The products in full; single-product events may carry theirs flat."""
     p = F.col("e.properties")
@@ -250,8 +265,8 @@ def _normalised() -> list[Column]:
         e.previousId.alias("previous_id"),
         event_time.alias("timestamp"),
         e.context.sessionId.alias("session_id"),
-        e.context.country.alias("country"),
-        _word(e.context.device, "type").alias("device"),
+        F.coalesce(e.context.country, F.get_json_object(e.context.location, "$.country")).alias("country"),
+        _device(e.context).alias("device"),
         e.context.channel.alias("channel"),
         F.coalesce(e.context.pagePath, F.get_json_object(e.context.page, "$.path")).alias("page_path"),
         p.list_id.alias("list_id"),

@@ -12,7 +12,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from feature_repo.settings import CollectorSettings, KafkaSettings, Settings
-from ingestion.collector_app import CALL_TYPES, create_app
+from ingestion.collector_app import CALLS, create_app
 
 KEY = "test-write-key"
 VIEW = {"event": "Product Viewed", "userId": "u1", "properties": {"products": [{"product_id": "p1"}]}}
@@ -34,9 +34,10 @@ def client() -> Iterator[TestClient]:
 def refusal(response: httpx.Response) -> tuple[int, str, str | None]:
     """Status, code and field of an answer in the one error shape."""
     error = response.json()["error"]
-    assert set(response.json()) == {"error"}
     assert set(error) == {"code", "field", "message"}
     assert error["message"]
+    outside = {"code": error["code"], "message": error["message"]}  # where Segment's libraries look
+    assert response.json() == {"error": error, **outside}
     return response.status_code, error["code"], error["field"]
 
 
@@ -59,7 +60,14 @@ def test_write_key_in_the_body(client: TestClient) -> None:
         assert answer.status_code == status
 
 
-@pytest.mark.parametrize("path", [f"/v1/{name}" for name in CALL_TYPES])
+def test_write_key_in_the_address(client: TestClient) -> None:
+    anonymous = TestClient(client.app)
+    for address, status in ((f"?writeKey={KEY}", 503), ("?writeKey=wrong", 401), ("?writekey=" + KEY, 401)):
+        assert anonymous.post(f"/beacon/v1/batch{address}", json={"batch": [VIEW]}).status_code == status
+    assert client.post("/v1/track?writeKey=wrong", json=VIEW).status_code == 503  # basic auth has the last word
+
+
+@pytest.mark.parametrize("path", CALLS)
 def test_every_call_reaches_kafka_or_says_that_it_did_not(client: TestClient, path: str) -> None:
     answer = client.post(path, json=VIEW, headers={"Content-Type": "text/plain"})
     assert refusal(answer) == (503, "unavailable", None)
@@ -124,9 +132,10 @@ def test_browsers_may_send_from_anywhere(client: TestClient) -> None:
     asked = {"Origin": "https://shop.example", "Access-Control-Request-Method": "POST"}
     allowed = client.options("/v1/batch", headers={**asked, "Access-Control-Request-Headers": "authorization"})
     assert allowed.status_code == 200
-    assert allowed.headers["access-control-allow-origin"] == "*"
+    assert allowed.headers["access-control-allow-origin"] == "https://shop.example"
+    assert allowed.headers["access-control-allow-credentials"] == "true"
     refused = client.post("/v1/track", content=b"{", headers={"Origin": "https://shop.example"})
-    assert refused.headers["access-control-allow-origin"] == "*"
+    assert refused.headers["access-control-allow-origin"] == "https://shop.example"
 
 
 def test_health_and_metrics(client: TestClient) -> None:

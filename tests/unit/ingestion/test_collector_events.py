@@ -28,6 +28,30 @@ RECEIVED = datetime(2026, 3, 1, 12, 0, 0, 500_000, tzinfo=UTC)
             "2026-03-01T11:59:50.500Z",
             id="a clock an hour fast, other names and offsets",
         ),
+        pytest.param(
+            {
+                "timestamp": "2026-03-01T09:00:00Z",
+                "originalTimestamp": "2026-03-01T08:00:00Z",
+                "sentAt": "2026-03-01T11:00:00Z",
+            },
+            "2026-03-01T09:00:00Z",
+            id="passed on by a service that has corrected it",
+        ),
+        pytest.param(
+            {"timestamp": "2026-03-01T13:00:00Z", "sentAt": "2026-03-01T11:00:00Z"},
+            "2026-03-01T12:00:00.500Z",
+            id="a clock set back by two hours before sending",
+        ),
+        pytest.param(
+            {"timestamp": "2026-04-01T13:00:00Z", "sentAt": "2026-03-01T11:00:00Z"},
+            "2026-04-01T13:00:00Z",
+            id="a month before it is to happen",
+        ),
+        pytest.param(
+            {"timestamp": "2026-02-27T12:00:00Z", "sentAt": "2026-03-01T12:00:00Z"},
+            "2026-02-27T12:00:00.500Z",
+            id="offline for two days",
+        ),
         pytest.param({"timestamp": "yesterday", "sentAt": "2026-03-01T13:00:10Z"}, "yesterday", id="unreadable"),
         pytest.param({"timestamp": 5, "sentAt": "2026-03-01T13:00:10Z"}, 5, id="no text"),
         pytest.param(
