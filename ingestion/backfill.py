@@ -32,15 +32,25 @@ _SPARK = {
 }
 _EVENTS_PER_PART = 50_000
 _FILES = "file:"
+_CONTRACT = "contract"
+_EXPORTS = {"ga4": "Google Analytics 4's BigQuery export", "ga360": "that of Universal Analytics 360"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument(
         "path",
         type=Path,
         nargs="?",
         metavar="PATH",
-        help="a Parquet or JSONL(.gz) file of contract events, or a folder of files or `dt=` partitions",
+        help="a Parquet or JSONL(.gz) file of events, or a folder of files or `dt=` partitions",
+    )
+    parser.add_argument(
+        "--format",
+        choices=(_CONTRACT, *_EXPORTS),
+        default=_CONTRACT,
+        help=f"what the files hold: {_CONTRACT} (default), events as in docs/events.md; "
+        + "; ".join(f"{name}, {what}" for name, what in _EXPORTS.items()),
     )
     parser.add_argument(
         "--from", dest="since", type=datetime.fromisoformat, help="take events from this time on (ISO 8601)"
@@ -57,41 +67,62 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="write the offline store only: nothing to Redis, and refused events to the quarantine table but not the topic",
     )
-    parser.epilog = (
-        "Events that are stored already are recognised by their ids, so that a backfill can be repeated. A running stream "
-        "pauses while events are loaded and while the new features take the place of the old ones (Kafka keeps what "
-        "arrives), not while they are computed."
-    )
+    parser.epilog = """\
+examples:
+  python -m ingestion backfill history/
+  python -m ingestion backfill history/ --from 2026-01-01 --until 2026-02-01
+  python -m ingestion backfill --format ga4 events_20260131.json.gz
+
+Events that are stored already are recognised by their ids, so that a backfill can be repeated. A running stream pauses
+while events are loaded and while the new features take the place of the old ones (Kafka keeps what arrives), not while
+they are computed."""
 
 
 def run(args: argparse.Namespace) -> int:
     if (args.path is None) != args.recompute:
         raise InputError("give a PATH to load, or --recompute to compute features anew from the stored events")
     from feature_repo.tables import create_missing_tables
-    from ingestion.event_files import discover
-    from ingestion.locks import stream_paused
     from ingestion.online import open_online_store
 
-    files = discover(args.path) if args.path else None
-    if args.offline_only:
-        create_missing_tables()
-    online = None if args.offline_only else open_online_store()
-    if files:
-        from ingestion.session import open_spark
-
-        with _step("starting Spark"):
-            spark = open_spark("shelfwise-backfill", _SPARK)
-        try:
-            with stream_paused(), _step(f"loading events from {args.path}"):
-                outcome = load(spark, files, args)
-        finally:
-            spark.stop()
-        print(
-            f"{outcome.accepted:,} accepted = {outcome.processed:,} processed + "
-            f"{outcome.quarantined:,} quarantined + {outcome.duplicates:,} duplicates"
-        )
+    with _contract_events(args) as files:
+        if args.offline_only:
+            create_missing_tables()
+        online = None if args.offline_only else open_online_store()
+        if files:
+            _load(files, args)
     _recompute(online)
     return 0
+
+
+@contextmanager
+def _contract_events(args: argparse.Namespace) -> Iterator[EventFiles | None]:
+    """The files to load; of an export, files of events that are made of it, for as long as they are needed."""
+    from ingestion.event_files import discover
+
+    if args.path is None or args.format == _CONTRACT:
+        yield args.path and discover(args.path)
+        return
+    from ingestion.exports import converted
+
+    with converted(args.path, args.format, _folder()) as files:
+        yield files
+
+
+def _load(files: EventFiles, args: argparse.Namespace) -> None:
+    from ingestion.locks import stream_paused
+    from ingestion.session import open_spark
+
+    with _step("starting Spark"):
+        spark = open_spark("shelfwise-backfill", _SPARK)
+    try:
+        with stream_paused(), _step(f"loading events from {args.path}"):
+            outcome = load(spark, files, args)
+    finally:
+        spark.stop()
+    print(
+        f"{outcome.accepted:,} accepted = {outcome.processed:,} processed + "
+        f"{outcome.quarantined:,} quarantined + {outcome.duplicates:,} duplicates"
+    )
 
 
 def _recompute(online: OnlineStore | None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -19,6 +20,8 @@ ENDINGS: dict[str, Format] = {
     ".ndjson": "jsonl",
     ".ndjson.gz": "jsonl",
 }
+# BigQuery writes JSON lines into files that people call so.
+EXPORT_ENDINGS: dict[str, Format] = {**ENDINGS, ".json": "jsonl", ".json.gz": "jsonl"}
 PARTITION_PREFIX = "dt="
 
 
@@ -35,18 +38,22 @@ class EventFiles:
     files: tuple[Path, ...]
 
 
-def discover(path: Path) -> EventFiles:
+def discover(path: Path, endings: Mapping[str, Format] = ENDINGS) -> EventFiles:
     """The event files at ``path``, a file or a folder (searched to any depth, hidden and ``_`` names left out).
+
+    Args:
+        path: where to look.
+        endings: how the names of such files end.
 
     Raises:
         InputError: nothing there, nothing usable, or Parquet and JSON lines mixed.
     """
     if not path.exists():
         raise InputError(f"{path} does not exist")
-    files = sorted(_events_under(path), key=lambda file: (day_of(file) or date.min, str(file)))
+    files = sorted(_events_under(path, endings), key=lambda file: (day_of(file) or date.min, str(file)))
     if not files:
-        raise InputError(f"{path} holds no event files; looked for *{', *'.join(ENDINGS)}")
-    formats = {found for file in files if (found := _format_of(file))}
+        raise InputError(f"{path} holds no event files; looked for *{', *'.join(endings)}")
+    formats = {found for file in files if (found := _format_of(file, endings))}
     if len(formats) > 1:
         raise InputError(f"{path} mixes Parquet and JSON lines; give a folder with one of them")
     return EventFiles(formats.pop(), tuple(files))
@@ -76,13 +83,13 @@ def files_under(folder: Path) -> list[Path]:
     return found
 
 
-def _events_under(path: Path) -> list[Path]:
+def _events_under(path: Path, endings: Mapping[str, Format]) -> list[Path]:
     if path.is_file():
-        if _format_of(path) is None:
-            raise InputError(f"{path} is none of *{', *'.join(ENDINGS)}")
+        if _format_of(path, endings) is None:
+            raise InputError(f"{path} is none of *{', *'.join(endings)}")
         return [path]
-    return [file for file in files_under(path) if _format_of(file) is not None]
+    return [file for file in files_under(path) if _format_of(file, endings) is not None]
 
 
-def _format_of(file: Path) -> Format | None:
-    return next((kind for ending, kind in ENDINGS.items() if file.name.endswith(ending)), None)
+def _format_of(file: Path, endings: Mapping[str, Format]) -> Format | None:
+    return next((kind for ending, kind in endings.items() if file.name.endswith(ending)), None)
