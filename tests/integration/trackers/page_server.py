@@ -7,11 +7,12 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import urlencode, urlsplit
 
+import psutil
 from tracker_tools import FOLDER, MODULES, browser
 
 TYPES = {".html": "text/html", ".js": "text/javascript", ".mjs": "text/javascript"}
@@ -52,12 +53,17 @@ class PageServer(ThreadingHTTPServer):
         address = f"http://127.0.0.1:{self.server_port}/{page}?{asked}"
         with (profile / "browser.log").open("wb") as log:
             words = [browser(), *FLAGS, f"--user-data-dir={profile}", address]
-            process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            process = psutil.Popen(words, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         try:
             yield
         finally:
-            process.terminate()
-            process.wait(20)
+            # Debian starts the browser from a script, and the browser has processes of its own.
+            family = [process, *process.children(recursive=True)]
+            for member in family:
+                with suppress(psutil.NoSuchProcess):
+                    member.terminate()
+            _, alive = psutil.wait_procs(family, 20)
+            assert not alive
 
 
 @contextmanager
