@@ -74,10 +74,10 @@ def start(environment: Mapping[str, str], *arguments: str) -> subprocess.Popen[s
     )
 
 
-def run(environment: Mapping[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
+def run(environment: Mapping[str, str], *arguments: str, timeout: float = 120.0) -> subprocess.CompletedProcess[str]:
     """A command run to its end."""
     with start(environment, *arguments) as process:
-        output, _ = process.communicate(timeout=120)
+        output, _ = process.communicate(timeout=timeout)
     return subprocess.CompletedProcess(process.args, process.returncode, output)
 
 
