@@ -9,35 +9,27 @@ from __future__ import annotations
 import json
 import sys
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
-import duckdb
-import pyarrow as pa
-from deltalake import DeltaTable
-from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
 
-from feature_repo.contract import ORDERED, Reason, Violation
+from feature_repo.contract import Reason, Violation
 from feature_repo.errors import InputError, UnavailableError
 from feature_repo.settings import get_settings
-from feature_repo.tables import EVENTS
-from ingestion import offsets
+from ingestion.known_events import keys_of, known_to_the_stream
 from ingestion.locks import putting_back
 from ingestion.producer import message_key, open_producer
 from ingestion.progress import progress_bar
 from ingestion.quarantine_reasons import objection
 from ingestion.quarantine_store import RefusedEvent, Selection, count, note_replayed, refused, states
-from ingestion.recent_ids import STORED_KEY
 
 STANDARD_INPUT = Path("-")
 _CHUNK = 1_000
 _DELIVERY_SECONDS = 60.0
 _NAMED = 5
-_POLL_MS = 1_000
 # Makes the message id of a repaired event that came without one.
 _NAMESPACE = uuid.UUID("6f1a2f0c-6b0b-5d3e-9a63-5b8f9a1c7d20")
 
@@ -191,16 +183,8 @@ def _checked(repairs: Iterable[Repair], outcome: Outcome) -> list[Sendable]:
     return accepted
 
 
-def keys_of(event: dict[str, Any]) -> frozenset[str]:
-    """What duplicates of an event that fulfils the contract are known by: its id, and for orders the order's."""
-    keys = {str(event["messageId"])}
-    if event["type"] == "track" and event["event"] == ORDERED:
-        keys.add(f"order:{event['properties']['order_id']}")
-    return frozenset(keys)
-
-
 def _send(events: list[Sendable], outcome: Outcome, dry_run: bool) -> None:
-    known = _known_to_the_stream(frozenset().union(*(event.keys for event in events))) if events else set()
+    known = known_to_the_stream(frozenset().union(*(event.keys for event in events))) if events else set()
     fresh: list[Sendable] = []
     others: list[Sendable] = []
     for event in events:
@@ -237,65 +221,3 @@ def _send_fresh(events: list[Sendable], outcome: Outcome) -> None:
         ) from error
     finally:
         producer.close()
-
-
-def _known_to_the_stream(wanted: frozenset[str]) -> set[str]:
-    """Which of these keys belong to events that are stored, or in Kafka on their way there."""
-    stored = DeltaTable(EVENTS.uri) if EVENTS.exists() else None
-    known: set[str] = set()
-    if stored:
-        with duckdb.connect() as connection:
-            connection.register("events", stored.to_pyarrow_dataset())
-            connection.register("wanted", pa.table({"key": pa.array(sorted(wanted), pa.string())}))
-            rows = connection.execute(
-                f"""
-                SELECT DISTINCT key FROM (
-                    SELECT unnest([message_id, dedup_key]) AS key FROM (SELECT message_id, {STORED_KEY} FROM events)
-                ) SEMI JOIN wanted USING (key)
-                """
-            ).fetchall()
-        known |= {key for (key,) in rows}
-    return known | _on_their_way(wanted, offsets.covered_by(stored) if stored else {})
-
-
-def _on_their_way(wanted: frozenset[str], covered: offsets.Offsets) -> set[str]:
-    first, following = offsets.in_kafka()
-    start = offsets.reachable(covered, first, following)
-    found: set[str] = set()
-    total = sum(following[partition] - start[partition] for partition in start)
-    with progress_bar() as progress:
-        messages = progress.track(_messages(start, following), total=total, description="looking into Kafka")
-        for value, arrived_at in messages:
-            try:
-                event = json.loads(value)
-                keys = keys_of(event)
-            except (ValueError, RecursionError, TypeError, KeyError):
-                continue
-            # A tracker may have sent the same event again, as broken as before: the stream will refuse it.
-            if keys & wanted and objection(value.decode(errors="replace"), arrived_at) is None:
-                found |= keys & wanted
-    return found
-
-
-def _messages(start: offsets.Offsets, end: offsets.Offsets) -> Iterator[tuple[bytes, datetime]]:
-    """The messages of the events topic between two places, with their times of arrival."""
-    kafka = get_settings().kafka
-    at = {
-        TopicPartition(kafka.events_topic, number): offset for number, offset in start.items() if offset < end[number]
-    }
-    if not at:
-        return
-    try:
-        consumer = KafkaConsumer(bootstrap_servers=kafka.servers.split(","), metrics_enabled=False)
-        try:
-            consumer.assign(list(at))
-            for place, offset in at.items():
-                consumer.seek(place, offset)
-            while any(consumer.position(place) < end[place.partition] for place in at):
-                for records in consumer.poll(timeout_ms=_POLL_MS).values():
-                    for record in records:
-                        yield record.value or b"", datetime.fromtimestamp(record.timestamp / 1000, UTC)
-        finally:
-            consumer.close()
-    except KafkaError as error:
-        raise UnavailableError(f"Kafka does not answer at {kafka.servers}: {error}") from error

@@ -23,7 +23,7 @@ from own_stack import OwnStack
 from feature_repo import tables
 from feature_repo.settings import ENV_PREFIX, HOME_VARIABLE, PROJECT_ROOT, Settings, get_settings
 from feature_repo.tables import EVENTS, LEDGER, QUARANTINE, QUARANTINE_REPLAYS, Table
-from ingestion import offsets, quarantine, quarantine_replay
+from ingestion import known_events, offsets, quarantine, quarantine_replay
 from ingestion.reconcile import reconcile
 
 NOW = datetime.now(UTC)
@@ -178,14 +178,14 @@ def test_what_lies_in_kafka_before_the_stored_events_is_not_read_again(
     send(GOOD, GOOD | {"messageId": "m2"})
     write(EVENTS, [], {0: 1, 1: 0})
     read: list[bytes] = []
-    messages = quarantine_replay._messages
+    messages = known_events._messages
 
     def noted(start: offsets.Offsets, end: offsets.Offsets) -> Iterator[tuple[bytes, datetime]]:
         for value, arrived_at in messages(start, end):
             read.append(value)
             yield value, arrived_at
 
-    monkeypatch.setattr(quarantine_replay, "_messages", noted)
+    monkeypatch.setattr(known_events, "_messages", noted)
     refuse(GOOD | {"messageId": "m3"}, reason="unknown_event")
     assert command("replay") == 0
     assert [json.loads(value)["messageId"] for value in read] == ["m2"]
