@@ -130,6 +130,23 @@ class Violations:
 
 
 @dataclass(frozen=True)
+class ApiPull:
+    """How the pull of a resource of an API stands.
+
+    Attributes:
+        subject: ``<name of the API>/<resource>``.
+        age: seconds since it last came to its end; None if it never did.
+        failure: why the last one did not; empty if it did.
+        changes: what vanished or changed its type in the records lately.
+    """
+
+    subject: str
+    age: float | None
+    failure: str
+    changes: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
 class Measures:
     """The state of the installation at one moment.
 
@@ -150,6 +167,7 @@ class Measures:
     online_keys: OnlineKeys | None = None
     rates: Sequence[Rate] = ()
     violations: Sequence[Violations] = ()
+    pulls: Sequence[ApiPull] = ()
     accepted: int = 0
 
 
@@ -165,6 +183,7 @@ def all_checks(measures: Measures, limits: HealthSettings) -> list[Check]:
         *online_key_checks(measures.online_keys),
         *rate_checks(measures.rates, limits),
         *violation_checks(measures.violations, measures.accepted, limits),
+        *pull_checks(measures.pulls),
     ]
 
 
@@ -324,4 +343,23 @@ def violation_checks(violations: Sequence[Violations], accepted: int, limits: He
             "events break the contract (docs/events.md): fix the sender; the quarantine table keeps them with reasons"
             if many
             else "",
+        )
+
+
+def pull_checks(pulls: Sequence[ApiPull]) -> Iterator[Check]:
+    """A pull that failed last, or whose records have changed, is an alarm; how often to pull is nobody's business here."""
+    for pull in pulls:
+        wrong = [pull.failure] if pull.failure else []
+        if pull.changes:
+            wrong.append(
+                f"fields of the records are not what they were ({'; '.join(pull.changes)}): see that the mapping still fits"
+            )
+        yield Check(
+            "pull",
+            pull.subject,
+            Status.ALARM if wrong else Status.OK,
+            pull.age,
+            unit="s ago",
+            detail="" if pull.age is not None else "never came to its end",
+            advice="; ".join(wrong),
         )

@@ -12,11 +12,12 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from feature_repo.aggregates import Entity, contributing_events
-from feature_repo.errors import UnavailableError
+from feature_repo.errors import InputError, UnavailableError
 from feature_repo.settings import get_settings
 from feature_repo.tables import ACTIVITY, ALL_TABLES, EVENTS, ONLINE_WRITES
 from ingestion import offsets
-from ingestion.health_checks import Lag, Measures, OnlineKeys, PartitionTraffic, StreamState, View
+from ingestion.crm.state import CHANGES_KEPT_SECONDS, all_states
+from ingestion.health_checks import ApiPull, Lag, Measures, OnlineKeys, PartitionTraffic, StreamState, View
 from ingestion.health_kafka import Backlog, EventsTopic, open_events_topic
 from ingestion.health_tables import (
     LiveEvents,
@@ -80,8 +81,30 @@ def measure() -> Measures:
         online_keys=OnlineKeys(online.keys, known_products()) if online else None,
         rates=rates,
         violations=violations(window),
+        pulls=_pulls(now),
         accepted=accepted,
     )
+
+
+def _pulls(now: float) -> list[ApiPull]:
+    try:
+        states = all_states()
+    except InputError as error:
+        return [ApiPull("?", None, str(error))]
+    return [
+        ApiPull(
+            f"{name}/{kind}",
+            now - of.succeeded_at.timestamp() if of.succeeded_at else None,
+            of.failure,
+            [
+                str(change)
+                for at, change in of.changes
+                if change.worrying and now - at.timestamp() < CHANGES_KEPT_SECONDS
+            ],
+        )
+        for name, state in states.items()
+        for kind, of in state.resources.items()
+    ]
 
 
 def _stream_state() -> StreamState:

@@ -146,6 +146,9 @@ class _Families:
         self.quarantined = CounterMetricFamily(
             "shelfwise_quarantined_total", "live events in the quarantine table", labels=["reason", "field"]
         )
+        self.pulled = GaugeMetricFamily(
+            "shelfwise_pull_age_seconds", "since all that an API has of a resource was last pulled", labels=["resource"]
+        )
         self.alarm = GaugeMetricFamily(
             "shelfwise_alarm",
             "1: `python -m ingestion health` raises an alarm, 0: it does not",
@@ -181,6 +184,9 @@ def families(measures: Measures, checks: Iterable[Check]) -> list[Metric]:
             found.usual.add_metric([rate.source, rate.event], rate.usual)
     for violation in measures.violations:
         found.quarantined.add_metric([violation.reason, violation.field], violation.total)
+    for pull in measures.pulls:
+        if pull.age is not None:
+            found.pulled.add_metric([pull.subject], pull.age)
     for check in checks:
         if check.status is not Status.NOT_JUDGED:
             found.alarm.add_metric([check.name, check.subject], float(check.status is Status.ALARM))

@@ -125,4 +125,4 @@ def _show(name: str, done: Pulled) -> bool:
     )
     for change in done.changes:
         print(f"drift: {name}: {change}", file=sys.stderr, flush=True)
-    return bool(counts.refused) or any(change.what != "appeared" for change in done.changes)
+    return bool(counts.refused) or any(change.worrying for change in done.changes)

@@ -13,14 +13,13 @@ from ingestion.crm.config import PullConfig
 from ingestion.crm.delivery import Delivered, Delivery
 from ingestion.crm.drift import Shape, used_paths
 from ingestion.crm.mapping import at, event_of, moment, wanted
-from ingestion.crm.state import Change, PullState, ResourceState
+from ingestion.crm.state import CHANGES_KEPT_SECONDS, Change, PullState, ResourceState
 
 if TYPE_CHECKING:
     from ingestion.crm.api import Api
     from ingestion.stopping import StopRequest
 
 _REPORT_SECONDS = 10.0
-_CHANGES_KEPT = timedelta(hours=24)
 
 
 @dataclass(frozen=True)
@@ -104,7 +103,11 @@ class _Pull:
         self._remember(self._reached())
         self._done.changes = self._shape.against(self._state.fields, used_paths(self._resource))
         self._state.fields = self._shape.merged(self._state.fields)
-        recent = [(when, change) for when, change in self._state.changes if self._now - when < _CHANGES_KEPT]
+        recent = [
+            (when, change)
+            for when, change in self._state.changes
+            if (self._now - when).total_seconds() < CHANGES_KEPT_SECONDS
+        ]
         self._state.changes = recent + [(self._now, change) for change in self._done.changes]
         self._done.finished = True
         return self._done

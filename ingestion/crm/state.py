@@ -11,6 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from feature_repo.errors import InputError
 from feature_repo.settings import get_settings
 
+CHANGES_KEPT_SECONDS = 24 * 3600.0
+
 
 class KnownField(BaseModel):
     """What is known of a field of the records.
@@ -31,6 +33,11 @@ class Change(BaseModel):
     what: str
     detail: str = ""
     used: bool = False
+
+    @property
+    def worrying(self) -> bool:
+        """Whether something that was there is not, or not as it was."""
+        return self.what != "appeared"
 
     def __str__(self) -> str:
         detail = f" ({self.detail})" if self.detail else ""
