@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 import time
 from collections.abc import Iterator
 from datetime import datetime
+from math import ceil
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -29,6 +31,7 @@ from requests import HTTPError, PreparedRequest, RequestException, Response
 from requests.auth import AuthBase, HTTPBasicAuth
 
 _SHOWN = 200
+_DECIMAL = re.compile(r"\s*\d+\.\d+\s*$")
 _WORTH_TELLING_SECONDS = 5.0
 
 
@@ -176,6 +179,9 @@ def _origin(url: str) -> str:
 def _check(response: Response, *_: Any, **__: Any) -> None:
     """Whatever is no success is an error, which the session may retry; redirects could lead the secret astray."""
     if not 200 <= response.status_code < 300:
+        if _DECIMAL.match(wait := response.headers.get("Retry-After", "")):
+            # As Shopify says it; dlt understands whole seconds and dates.
+            response.headers["Retry-After"] = str(ceil(float(wait)))
         raise _Refused(response)
 
 

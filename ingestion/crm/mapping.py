@@ -20,8 +20,10 @@ from ingestion.crm.config import Customers, Orders, Resource, Where
 
 _NOTHING: tuple[Any, ...] = (None, "", [], {})
 _NO = (False, 0, "false", "0")
-# Seconds since 1970 are below this until the year 5138, milliseconds above it since 1973.
+# Seconds since 1970 are below this until the year 5138, milliseconds above it since 1973. Smaller numbers are no times: a day
+# may be written as 20260131.
 _MILLISECONDS = 100_000_000_000
+_SECONDS = 100_000_000
 
 
 def at(record: Any, where: Where) -> Any:
@@ -50,6 +52,8 @@ def moment(value: Any) -> datetime | None:
         if isinstance(value, str) and is_timestamp(value):
             return time_of(value).astimezone(UTC)
         seconds = float(value) if isinstance(value, str | int | float) and not isinstance(value, bool) else math.nan
+        if not seconds >= _SECONDS:
+            return None
         return datetime.fromtimestamp(seconds / 1_000 if seconds >= _MILLISECONDS else seconds, UTC)
     except (ValueError, OverflowError, OSError):
         return None

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from feature_repo.errors import InputError
+from feature_repo.settings import PROJECT_ROOT
 from ingestion.__main__ import main
 from ingestion.crm import config, state
 from ingestion.crm.api import _paginator, _with
@@ -71,6 +73,14 @@ def test_a_file_that_cannot_be_used_is_refused_in_a_line(tmp_path: Path, text: s
     assert message in str(refused.value)
     assert "\n" not in str(refused.value)
     assert "secret@" not in str(refused.value)
+
+
+def test_the_files_of_the_documentation_are_complete(tmp_path: Path) -> None:
+    blocks = re.findall(r"```toml\n(.*?)```", (PROJECT_ROOT / "docs" / "crm.md").read_text(), re.DOTALL)
+    loaded = [load(tmp_path, block) for block in blocks]
+    assert [of.auth.secret_env for of in loaded] == ["SHOPIFY_ACCESS_TOKEN", "HUBSPOT_ACCESS_TOKEN", "ERP_TOKEN"]
+    for of in loaded:
+        assert all(_paginator(resource) for resource in of.resources.values())
 
 
 def test_a_paginator_that_dlt_does_not_know(tmp_path: Path) -> None:

@@ -110,6 +110,8 @@ def test_who_is_wanted(shop: config.PullConfig) -> None:
         (1768060800, "2026-01-10T16:00:00+00:00"),
         ("1768060800000", "2026-01-10T16:00:00+00:00"),
         ("soon", None),
+        ("20260131", None),
+        (-1, None),
         (True, None),
         (None, None),
         (1e300, None),
