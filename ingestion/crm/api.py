@@ -94,8 +94,11 @@ class Api:
             raise UnavailableError(
                 f"{address} cannot be read ({reason}); the next pull goes on where this one ended"
             ) from None
-        except ValueError as error:
-            raise InputError(f"{address} and the paginator do not fit: {self._clean(str(error))}") from None
+        except ValueError:
+            # What dlt says of it quotes the answer, and with it customers.
+            raise InputError(
+                f"the answer of {address} does not fit the paginator {resource.paginator.get('type')}: it lacks what that needs"
+            ) from None
 
     def _next(self, pages: Iterator[Any]) -> Any:
         """The next page, not sooner than the API may be asked for it; None if there is none, or a stop is asked for."""
@@ -118,7 +121,8 @@ class Api:
 
     def _explained(self, answer: Response, address: str) -> UnavailableError:
         status = answer.status_code
-        said = self._clean(" ".join(answer.text.split()))[:_SHOWN]
+        # An API may repeat what it was sent.
+        said = " ".join(answer.text.split()).replace(self._secret, "***")[:_SHOWN]
         variable = self._config.auth.secret_env
         if status in (401, 403):
             advice = f"see that {variable} holds a valid secret that may read this"
@@ -131,10 +135,6 @@ class Api:
         else:
             advice = "see that the resource's params fit the API"
         return UnavailableError(f"{address} answers {status}: {advice}{f' (it says: {said})' if said else ''}")
-
-    def _clean(self, text: str) -> str:
-        """An API may repeat what it was sent."""
-        return text.replace(self._secret, "***")
 
 
 class _Refused(HTTPError):
