@@ -1,7 +1,7 @@
-"""Feast's registry, offline and online stores, bound to Shelfwise's settings.
+"""Feast's registry and online store, bound to Shelfwise's settings.
 
-``feature_store.yaml`` names these classes, so that plain ``feast apply`` or ``feast materialize`` finds the same Redis,
-warehouse and registry as every other command, with nothing to export first.
+``feature_store.yaml`` names these classes, so that plain ``feast apply`` or ``feast materialize`` finds the same Redis
+and registry as every other command, with nothing to export first.
 """
 
 from __future__ import annotations
@@ -9,25 +9,15 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from functools import lru_cache
 from itertools import chain, compress
 from pathlib import Path
 from typing import Any, Literal
 
 import pyarrow as pa
-from duckdb_extensions import import_extension
 from feast import FeatureView, RepoConfig
-from feast.data_source import DataSource
 from feast.infra.key_encoding_utils import serialize_entity_key
-from feast.infra.offline_stores.duckdb import (
-    DuckDBOfflineStore,
-    DuckDBOfflineStoreConfig,
-    _read_data_source,
-    _write_data_source,
-)
-from feast.infra.offline_stores.ibis import pull_latest_from_table_or_query_ibis
-from feast.infra.offline_stores.offline_store import RetrievalJob
 from feast.infra.online_stores.helpers import _mmh3
 from feast.infra.online_stores.redis import RedisOnlineStore, RedisOnlineStoreConfig
 from feast.infra.registry.file import FileRegistryStore
@@ -37,18 +27,14 @@ from feast.repo_config import RegistryConfig
 from google.protobuf.timestamp_pb2 import Timestamp
 from pydantic import Field
 
-from feature_repo import online_values, point_in_time
+from feature_repo import online_values
 from feature_repo.settings import get_settings
 from feature_repo.tables import ONLINE_WRITES
 
 # Feast turns all of them on: messages of its libraries to each other's developers.
 warnings.filterwarnings("ignore", category=DeprecationWarning)
-point_in_time.install()
-# DuckDB would download its delta extension at first use; the wheel from the package registry brings it.
-import_extension("delta")
 
 _ROWS_PER_ROUND_TRIP = 5_000
-_BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def redis_connection_string() -> str:
@@ -65,53 +51,6 @@ class HomeRegistryStore(FileRegistryStore):
     def __init__(self, registry_config: RegistryConfig, repo_path: Path) -> None:
         super().__init__(registry_config, get_settings().home)
         get_settings().home.mkdir(parents=True, exist_ok=True)
-
-
-class DeltaOfflineStoreConfig(DuckDBOfflineStoreConfig):
-    """Feast's DuckDB offline store, reading Delta tables."""
-
-    type: Literal["feature_repo.feast_stores.DeltaOfflineStore"] = "feature_repo.feast_stores.DeltaOfflineStore"
-
-
-class DeltaOfflineStore(DuckDBOfflineStore):
-    """Feast's DuckDB offline store; importing this module has installed as-of joins and the extension that reads Delta."""
-
-    @staticmethod
-    def pull_latest_from_table_or_query(
-        config: RepoConfig,
-        data_source: DataSource,
-        join_key_columns: list[str],
-        feature_name_columns: list[str],
-        timestamp_field: str,
-        created_timestamp_column: str | None,
-        start_date: datetime,
-        end_date: datetime,
-    ) -> RetrievalJob:
-        """The newest row of each key among those of a time, and those written since it began, however old they are.
-
-        Feast's own looks at the time that a row is about. A row that a late event gave is about a time which has been
-        materialised before, and would never come online. What is older than the online value is refused there.
-        """
-        start = start_date.astimezone(UTC)  # `feast materialize` names the machine's zone, which DuckDB does not know
-        written = start - timedelta(seconds=get_settings().offline.materialize_overlap_seconds)
-
-        def read(source: DataSource, repo_path: str) -> Any:
-            rows = _read_data_source(source, repo_path)
-            late = rows[created_timestamp_column or timestamp_field] >= written
-            return rows.filter((rows[timestamp_field] >= start) | late)
-
-        return pull_latest_from_table_or_query_ibis(
-            config=config,
-            data_source=data_source,
-            join_key_columns=join_key_columns,
-            feature_name_columns=feature_name_columns,
-            timestamp_field=timestamp_field,
-            created_timestamp_column=created_timestamp_column,
-            start_date=_BEGINNING,
-            end_date=end_date,
-            data_source_reader=read,
-            data_source_writer=_write_data_source,
-        )
 
 
 class FreshRedisOnlineStoreConfig(RedisOnlineStoreConfig):

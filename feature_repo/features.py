@@ -9,12 +9,11 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pandas as pd
-from feast import Entity, FeatureService, FeatureView, Field, FileSource, PushSource, RequestSource, ValueType
-from feast.data_format import DeltaFormat
+from feast import Entity, FeatureService, FeatureView, Field, PushSource, RequestSource, ValueType
 from feast.on_demand_feature_view import on_demand_feature_view
 from feast.types import Array, Float32, Float64, Int32, Int64, String
 
-from feature_repo import aggregates, tables
+from feature_repo import aggregates, tables, warehouses
 from feature_repo.tables import Table
 
 # How far back materialisation looks (Feast takes 0 for one year): history that was recorded long ago counts as well.
@@ -40,15 +39,7 @@ shop = Entity(
 
 
 def _push_source(table: Table) -> PushSource:
-    batch = FileSource(
-        name=f"{table.name}_table",
-        path=table.uri,
-        file_format=DeltaFormat(),
-        timestamp_field="event_timestamp",
-        created_timestamp_column="created",
-        description=table.description,
-    )
-    return PushSource(name=f"{table.name}_push", batch_source=batch, description=table.description)
+    return PushSource(name=f"{table.name}_push", batch_source=warehouses.source(table), description=table.description)
 
 
 def _activity_fields(entity: aggregates.Entity) -> list[Field]:

@@ -6,12 +6,17 @@ import logging
 import os
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from feature_repo.errors import UnavailableError
 from feature_repo.settings import get_settings
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
+
+
+_LOGGING = Path(__file__).with_name("log4j2.properties").as_uri()
 
 
 def start_spark(name: str, extra: Mapping[str, str] | None = None, threads: int = 1) -> SparkSession:
@@ -24,12 +29,25 @@ def start_spark(name: str, extra: Mapping[str, str] | None = None, threads: int 
     """
     from pyspark.sql import SparkSession
 
+    builder = SparkSession.builder
+    for key, value in session_config(name, extra, threads).items():
+        builder = builder.config(key, value)
+    return builder.getOrCreate()
+
+
+def session_config(name: str, extra: Mapping[str, str] | None = None, threads: int = 1) -> dict[str, str]:
+    """What :func:`start_spark` starts Spark with; prepares this process for it."""
     settings = get_settings()
     os.environ["PYSPARK_PYTHON"] = sys.executable
     os.environ["PYSPARK_DRIVER_PYTHON"] = sys.executable
     os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
     logging.getLogger("py4j").setLevel(logging.WARNING)
-    config = {
+    master = settings.spark.master
+    if master == "local[*]":
+        master = f"local[{max(threads, os.cpu_count() or 1)}]"
+    return {
+        "spark.app.name": name,
+        "spark.master": master,
         "spark.driver.memory": settings.spark.driver_memory,
         "spark.driver.host": "127.0.0.1",
         "spark.driver.bindAddress": "127.0.0.1",
@@ -39,11 +57,31 @@ def start_spark(name: str, extra: Mapping[str, str] | None = None, threads: int 
         "spark.sql.execution.arrow.pyspark.enabled": "true",
         "spark.local.dir": str(settings.home / "spark"),
         "spark.sql.warehouse.dir": str(settings.home / "spark" / "warehouse"),
+        **(extra or {}),
     }
-    master = settings.spark.master
-    if master == "local[*]":
-        master = f"local[{max(threads, os.cpu_count() or 1)}]"
-    builder = SparkSession.builder.appName(name).master(master)
-    for key, value in {**config, **(extra or {})}.items():
-        builder = builder.config(key, value)
-    return builder.getOrCreate()
+
+
+def connectors() -> dict[str, str]:
+    """Configuration that gives Spark the Kafka and Delta connectors that set-up fetched.
+
+    Raises:
+        UnavailableError: the connectors' jars are missing.
+    """
+    settings = get_settings()
+    jars = sorted((settings.jars / "spark").glob("*.jar"))
+    if not jars:
+        raise UnavailableError(f"no Spark connectors in {settings.jars / 'spark'}; run `make setup`")
+    return {
+        # Hadoop's own local file system starts a process (chmod, readlink) for each file that it creates or renames,
+        # which made up a third of a short job.
+        "spark.hadoop.fs.file.impl": "com.globalmentor.apache.hadoop.fs.BareLocalFileSystem",
+        "spark.driver.extraClassPath": str(settings.jars / "spark" / "*"),
+        "spark.jars": ",".join(str(jar) for jar in jars),
+        "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
+        "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
+        # Unless it is set, its default is asked of the process's environment for each element of a list that is read.
+        "spark.sql.types.framework.enabled": "false",
+        # Delta would replay a table's log in 50 tasks, which takes longer on a few cores than writing a small batch.
+        "spark.databricks.delta.snapshotPartitions": "1",
+        "spark.driver.extraJavaOptions": f"-Djava.net.preferIPv4Stack=true -Xss8m -Dlog4j2.configurationFile={_LOGGING}",
+    }

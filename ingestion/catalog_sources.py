@@ -6,7 +6,6 @@ the rows: of a file its modification time and its size, of a Delta table its ver
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections.abc import Callable
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from feature_repo.errors import InputError
+from ingestion.delta_log import entries
 from ingestion.event_files import files_under
 
 if TYPE_CHECKING:
@@ -154,11 +154,10 @@ def _added_since(path: Path, since: int, until: int) -> tuple[set[str], set[str]
     changing: set[str] = set()
     rearranged: set[str] = set()
     for version in range(since + 1, until + 1):
-        try:
-            entries = (path / _LOG / f"{version:020}.json").read_text().splitlines()
-        except FileNotFoundError:
+        said = entries(path, version)
+        if said is None:
             return set(), set()
-        for add in (json.loads(entry).get("add") for entry in entries):
+        for add in (entry.get("add") for entry in said):
             if add:
                 (changing if add["dataChange"] else rearranged).add(unquote(add["path"]))
     return changing, rearranged

@@ -41,8 +41,8 @@ class OwnStack:
     @classmethod
     def at(cls, home: Path) -> OwnStack:
         """A stack in an empty folder, on ports that are free now."""
-        free = (port for port in random.sample(PORT_RANGE, 500) if _is_free(port))
-        return cls({HOME_VARIABLE: str(home), **{variable: str(next(free)) for variable in PORT_VARIABLES}})
+        ports = zip(PORT_VARIABLES, free_ports(len(PORT_VARIABLES)), strict=True)
+        return cls({HOME_VARIABLE: str(home), **{variable: str(port) for variable, port in ports}})
 
     @property
     def home(self) -> Path:
@@ -91,6 +91,12 @@ class OwnStack:
             stderr=subprocess.STDOUT,
             text=True,
         )
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports that are free now."""
+    free = (port for port in random.sample(PORT_RANGE, 500) if _is_free(port))
+    return [next(free) for _ in range(count)]
 
 
 def _is_free(port: int) -> bool:

@@ -1,0 +1,87 @@
+"""Plain tables in Postgres, which `python -m ingestion publish` fills."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from feast import RepoConfig
+from feast.data_source import DataSource
+from feast.infra.offline_stores.contrib.postgres_offline_store.postgres import (
+    PostgreSQLOfflineStore,
+    PostgreSQLOfflineStoreConfig,
+)
+from feast.infra.offline_stores.contrib.postgres_offline_store.postgres_source import PostgreSQLSource
+from feast.infra.offline_stores.offline_store import RetrievalJob
+from pydantic import model_validator
+
+from feature_repo.settings import get_settings
+from feature_repo.tables import Table
+from feature_repo.warehouses.late import BEGINNING, rows_since
+
+
+def source(table: Table) -> DataSource:
+    """The published table of the same name; Feast looks for it in the schema of the settings."""
+    return PostgreSQLSource(
+        name=f"{table.name}_table",
+        table=table.name,
+        timestamp_field="event_timestamp",
+        created_timestamp_column="created",
+        description=table.description,
+    )
+
+
+class OfflineStoreConfig(PostgreSQLOfflineStoreConfig):
+    """Feast's Postgres offline store, at the address in Shelfwise's settings."""
+
+    type: str = "feature_repo.warehouses.OfflineStore"  # type: ignore[assignment]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_settings(cls, given: dict[str, Any]) -> dict[str, Any]:
+        postgres = get_settings().offline.postgres
+        own = {
+            "host": postgres.host,
+            "port": postgres.port,
+            "database": postgres.database,
+            "db_schema": postgres.namespace,
+            "user": postgres.user,
+            "password": postgres.password.get_secret_value(),
+            "sslmode": postgres.sslmode,
+        }
+        return {**own, **given}
+
+
+class OfflineStore(PostgreSQLOfflineStore):
+    """Feast's Postgres offline store."""
+
+    @staticmethod
+    def pull_latest_from_table_or_query(
+        config: RepoConfig,
+        data_source: DataSource,
+        join_key_columns: list[str],
+        feature_name_columns: list[str],
+        timestamp_field: str,
+        created_timestamp_column: str | None,
+        start_date: datetime,
+        end_date: datetime,
+    ) -> RetrievalJob:
+        """The newest row of each key among those of a time, and those written since it began (see :mod:`.late`)."""
+        late = PostgreSQLSource(
+            name=data_source.name,
+            query=rows_since(
+                data_source.get_table_query_string(), timestamp_field, created_timestamp_column, start_date
+            ),
+            timestamp_field=timestamp_field,
+            created_timestamp_column=created_timestamp_column,
+        )
+        return PostgreSQLOfflineStore.pull_latest_from_table_or_query(
+            config,
+            late,
+            join_key_columns,
+            feature_name_columns,
+            timestamp_field,
+            created_timestamp_column,
+            BEGINNING,
+            end_date,
+        )

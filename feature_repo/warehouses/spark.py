@@ -1,0 +1,80 @@
+"""The Delta tables that the stream writes, read by Spark: for more rows than one machine can join."""
+
+from __future__ import annotations
+
+import warnings
+from datetime import datetime
+from typing import Any
+
+from feast import RepoConfig
+from feast.data_source import DataSource
+from feast.infra.offline_stores.contrib.spark_offline_store.spark import SparkOfflineStore, SparkOfflineStoreConfig
+from feast.infra.offline_stores.contrib.spark_offline_store.spark_source import SparkSource
+from feast.infra.offline_stores.offline_store import RetrievalJob
+from feast.table_format import DeltaFormat
+from pydantic import model_validator
+
+from feature_repo.spark import connectors, session_config
+from feature_repo.tables import Table
+from feature_repo.warehouses.late import BEGINNING, rows_since
+
+# At each use, that the store is new.
+warnings.filterwarnings("ignore", message="The spark", category=RuntimeWarning)
+
+
+def source(table: Table) -> DataSource:
+    """The table itself."""
+    return SparkSource(
+        name=f"{table.name}_table",
+        path=table.uri,
+        table_format=DeltaFormat(),
+        timestamp_field="event_timestamp",
+        created_timestamp_column="created",
+        description=table.description,
+    )
+
+
+class OfflineStoreConfig(SparkOfflineStoreConfig):
+    """Feast's Spark offline store, on the Spark of Shelfwise's settings."""
+
+    type: str = "feature_repo.warehouses.OfflineStore"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_settings(cls, given: dict[str, Any]) -> dict[str, Any]:
+        own = session_config("shelfwise-features", connectors())
+        return {**given, "spark_conf": {**own, **(given.get("spark_conf") or {})}}
+
+
+class OfflineStore(SparkOfflineStore):
+    """Feast's Spark offline store."""
+
+    @staticmethod
+    def pull_latest_from_table_or_query(
+        config: RepoConfig,
+        data_source: DataSource,
+        join_key_columns: list[str],
+        feature_name_columns: list[str],
+        timestamp_field: str,
+        created_timestamp_column: str | None,
+        start_date: datetime,
+        end_date: datetime,
+    ) -> RetrievalJob:
+        """The newest row of each key among those of a time, and those written since it began (see :mod:`.late`)."""
+        table = data_source.get_table_query_string()
+        late = SparkSource(
+            name=data_source.name,
+            query=rows_since(table, timestamp_field, created_timestamp_column, start_date, "TIMESTAMP '{}'".format),
+            timestamp_field=timestamp_field,
+            created_timestamp_column=created_timestamp_column,
+        )
+        return SparkOfflineStore.pull_latest_from_table_or_query(
+            config,
+            late,
+            join_key_columns,
+            feature_name_columns,
+            timestamp_field,
+            created_timestamp_column,
+            BEGINNING,
+            end_date,
+        )
