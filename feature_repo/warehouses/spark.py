@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from datetime import datetime
 from typing import Any
 
 from feast import RepoConfig
 from feast.data_source import DataSource
-from feast.infra.offline_stores.contrib.spark_offline_store.spark import SparkOfflineStore, SparkOfflineStoreConfig
+from feast.infra.offline_stores.contrib.spark_offline_store.spark import (
+    SparkOfflineStore,
+    SparkOfflineStoreConfig,
+    get_spark_session_or_start_new_with_repoconfig,
+)
 from feast.infra.offline_stores.contrib.spark_offline_store.spark_source import SparkSource
 from feast.infra.offline_stores.offline_store import RetrievalJob
 from feast.table_format import DeltaFormat
@@ -43,6 +48,9 @@ class OfflineStoreConfig(SparkOfflineStoreConfig):
     @classmethod
     def _from_settings(cls, given: dict[str, Any]) -> dict[str, Any]:
         own = session_config("shelfwise-features", connectors())
+        if own["spark.master"].startswith("local"):
+            # By default a join is cut into 200 parts, for as many processors.
+            own["spark.sql.shuffle.partitions"] = str(os.cpu_count() or 1)
         return {**given, "spark_conf": {**own, **(given.get("spark_conf") or {})}}
 
 
@@ -61,6 +69,7 @@ class OfflineStore(SparkOfflineStore):
         end_date: datetime,
     ) -> RetrievalJob:
         """The newest row of each key among those of a time, and those written since it began (see :mod:`.late`)."""
+        get_spark_session_or_start_new_with_repoconfig(config.offline_store)  # or the source would start one of its own
         table = data_source.get_table_query_string()
         late = SparkSource(
             name=data_source.name,
