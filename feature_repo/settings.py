@@ -152,9 +152,6 @@ class SnowflakeSettings(Section):
     """A Snowflake account that holds the features as plain tables."""
 
     account: str = Field("", description="account identifier, without .snowflakecomputing.com")
-    host: str = Field("", description="address to connect to; empty: the account's own")
-    port: int = Field(443, description="port to connect to")
-    protocol: str = Field("https", description="https, or http for a stand-in on this machine")
     database: str = Field("SHELFWISE", description="database; it must exist")
     namespace: str = Field("FEATURES", description="schema of the tables")
     warehouse: str = Field("", description="virtual warehouse that computes; empty: the user's default")

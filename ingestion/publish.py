@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from functools import partial
 from typing import TYPE_CHECKING
 
 from feature_repo.errors import InputError, UnavailableError
@@ -83,7 +84,9 @@ def _open() -> PostgresWarehouse:
     try:
         from ingestion.warehouse_postgres import PostgresWarehouse
     except ImportError as error:
-        raise UnavailableError(f"the Postgres client is missing ({error}); pip install 'shelfwise[postgres]'") from error
+        raise UnavailableError(
+            f"the Postgres client is missing ({error}); pip install 'shelfwise[postgres]'"
+        ) from error
     return PostgresWarehouse()
 
 
@@ -101,9 +104,7 @@ def _publish(everything: bool, quiet: bool) -> None:
             table.create_if_missing()
             with progress_bar() as progress:
                 task = progress.add_task(table.name, total=None)
-                outcome = warehouse.publish(
-                    table, everything, lambda rows, task=task, bar=progress: bar.advance(task, rows)
-                )
+                outcome = warehouse.publish(table, everything, partial(progress.advance, task))
             if quiet and not outcome.written and not outcome.removed:
                 continue
             how = "all rows compared" if outcome.compared else "what changed"
@@ -148,7 +149,10 @@ def _compare() -> int:
                     f"{table.name}: Delta no longer has version {version}, which was published; publish, then compare"
                 ) from error
             rows = theirs["rows"]
-            print(f"{table.name}: {rows:,.0f} rows of version {version}, {len(theirs)} measures " + ("" if found else "agree"))
+            print(
+                f"{table.name}: {rows:,.0f} rows of version {version}, {len(theirs)} measures "
+                + ("" if found else "agree")
+            )
             for line in found:
                 print(f"  {line}")
             differ = differ or bool(found)

@@ -186,13 +186,13 @@ class PostgresWarehouse:
         self._execute(SQL("DROP TABLE IF EXISTS pg_temp.staged"))
         like = SQL("CREATE TEMPORARY TABLE staged ON COMMIT DROP AS SELECT {} FROM {} WITH NO DATA")
         self._execute(like.format(names, self._name(table.name)))
-        with self._connection.cursor() as cursor:
-            with cursor.copy(SQL("COPY staged ({}) FROM STDIN (FORMAT csv)").format(names)) as copy:
-                for batch in encoded(table, rows, columns, _as_text, without):
-                    sink = io.BytesIO()
-                    csv.write_csv(batch, sink, _CSV)
-                    copy.write(sink.getvalue())
-                    progress(batch.num_rows)
+        copying = SQL("COPY staged ({}) FROM STDIN (FORMAT csv)").format(names)
+        with self._connection.cursor() as cursor, cursor.copy(copying) as copy:
+            for batch in encoded(table, rows, columns, _as_text, without):
+                sink = io.BytesIO()
+                csv.write_csv(batch, sink, _CSV)
+                copy.write(sink.getvalue())
+                progress(batch.num_rows)
         self._execute(SQL("ANALYZE staged"))
 
     def _prepare(self) -> None:
@@ -220,9 +220,7 @@ class PostgresWarehouse:
         else:
             added = SQL(", ").join(SQL("ADD COLUMN {}").format(column) for column in typed)
             self._execute(SQL("ALTER TABLE {} {}").format(self._name(table.name), added))
-        self._execute(
-            SQL("COMMENT ON TABLE {} IS {}").format(self._name(table.name), Literal(table.description))
-        )
+        self._execute(SQL("COMMENT ON TABLE {} IS {}").format(self._name(table.name), Literal(table.description)))
         for name, comment in column_comments(table).items():
             column = SQL("{}.{}").format(self._name(table.name), Identifier(name))
             self._execute(SQL("COMMENT ON COLUMN {} IS {}").format(column, Literal(comment)))
@@ -249,9 +247,7 @@ class PostgresWarehouse:
         return [row[0] for row in self._execute(query.format(Literal(self._namespace), Literal(name))).fetchall()]
 
     def _same(self, one: str, other: str, table: Table) -> Composed:
-        pairs = [
-            SQL("{} = {}").format(Identifier(one, name), Identifier(other, name)) for name in identity(table)
-        ]
+        pairs = [SQL("{} = {}").format(Identifier(one, name), Identifier(other, name)) for name in identity(table)]
         return SQL(" AND ").join(pairs)
 
     def _name(self, name: str) -> Identifier:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import TypeAlias
 
 import duckdb
 import pyarrow as pa
@@ -19,7 +20,7 @@ PUBLISHED = tuple(table for table in ALL_TABLES if table.view)
 _ROWS_PER_BATCH = 50_000
 _TOLERANCE = 1e-9
 
-Rows = ds.Dataset | pa.RecordBatchReader
+Rows: TypeAlias = ds.Dataset | pa.RecordBatchReader
 
 
 def identity(table: Table) -> tuple[str, str, str]:
@@ -110,7 +111,9 @@ def figures(table: Table, version: int) -> Figures:
         connection.register("stored", all_rows(DeltaTable(table.uri, version=version)))
         names = {column.name for column in DeltaTable(table.uri, version=version).schema().fields}
         missing = "".join(f", NULL::DOUBLE AS {name}" for name in table.schema.names if name not in names)
-        distinct = f"SELECT *{missing} FROM stored QUALIFY row_number() OVER (PARTITION BY {', '.join(identity(table))}) = 1"
+        distinct = (
+            f"SELECT *{missing} FROM stored QUALIFY row_number() OVER (PARTITION BY {', '.join(identity(table))}) = 1"
+        )
         row = connection.execute(f"SELECT {', '.join(wanted.values())} FROM ({distinct})").fetchone()
     return dict(zip(wanted, (float(value or 0) for value in row or ()), strict=True))
 

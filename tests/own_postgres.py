@@ -76,7 +76,10 @@ def own_postgres() -> Iterator[OwnPostgres]:
         settings = [word for option in (*_OPTIONS, f"port={port}") for word in ("-c", option)]
         with (home / "log").open("wb") as log:
             server = subprocess.Popen(
-                [found / "postgres", "-D", home / "data", *settings], stdout=log, stderr=log, **as_owner  # type: ignore[call-overload]
+                [found / "postgres", "-D", home / "data", *settings],
+                stdout=log,
+                stderr=log,
+                **as_owner,  # type: ignore[call-overload]
             )
         try:
             _create_database(port, home / "log", server)
@@ -100,5 +103,6 @@ def _create_database(port: int, log: Path, server: subprocess.Popen[bytes]) -> N
                 connection.execute(f"CREATE DATABASE {_DATABASE}")
             return
         except psycopg.OperationalError:
-            assert server.poll() is None and time.monotonic() < give_up, log.read_text()
+            assert server.poll() is None, log.read_text()
+            assert time.monotonic() < give_up, log.read_text()
             time.sleep(0.1)

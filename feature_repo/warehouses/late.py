@@ -25,7 +25,11 @@ def span(start: datetime) -> tuple[datetime, datetime]:
 
 
 def rows_since(
-    table: str, about: str, written: str | None, start: datetime, literal: Callable[[str], str] = "TIMESTAMPTZ '{}'".format
+    table: str,
+    about: str,
+    written: str | None,
+    start: datetime,
+    literal: Callable[[str], str] = "TIMESTAMPTZ '{}'".format,
 ) -> str:
     """A query for the rows of a table (as it stands after FROM) that a materialisation from ``start`` on has to look at.
 

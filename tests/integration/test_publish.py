@@ -110,7 +110,7 @@ def wait_for(condition: Any) -> None:
 def test_every_value_arrives_and_the_newest_rows_have_a_view(warehouse: Published) -> None:
     publish()
     names = ITEM_ACTIVITY.schema.names
-    stored = {row for row in warehouse.rows(f"SELECT {', '.join(names[:5])}, views_7d, clicks_7d FROM item_activity")}
+    stored = set(warehouse.rows(f"SELECT {', '.join(names[:5])}, views_7d, clicks_7d FROM item_activity"))
     expected = {
         (*(row[name] for name in names[:5]), row.get("views_7d"), row.get("clicks_7d")) for row in contract.ITEMS
     }
@@ -161,9 +161,7 @@ def test_a_run_killed_in_the_middle_changes_nothing(warehouse: Published) -> Non
         wait_for(lambda: warehouse.rows(waiting))
         process.send_signal(signal.SIGKILL)
         process.communicate()
-    wait_for(
-        lambda: not warehouse.rows("SELECT FROM pg_stat_activity WHERE application_name = 'shelfwise-publish'")
-    )
+    wait_for(lambda: not warehouse.rows("SELECT FROM pg_stat_activity WHERE application_name = 'shelfwise-publish'"))
     assert warehouse.untouched() == before
     assert warehouse.rows("SELECT version FROM published WHERE table_name = 'item_activity'") == [(1,)]
 

@@ -11,7 +11,6 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta, timezone
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -19,7 +18,7 @@ import pytest
 import redis
 import warehouse_contract as contract
 from deltalake import write_deltalake
-from feast import FeatureStore, FeatureView, Field
+from feast import FeatureView, Field
 from feast.types import Float64, Int64
 from offline_data import arrow
 from own_postgres import own_postgres
@@ -48,7 +47,7 @@ class Warehouse:
             env=os.environ | {"FEAST_USAGE": "False"},
             capture_output=True,
             text=True,
-            timeout=300,
+            timeout=600,
         )
         assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
 
@@ -60,7 +59,9 @@ class Warehouse:
         if self.kind in PUBLISHED_TO:
             self.run("ingestion", "publish")
 
-    def ask(self, features: Any, key: str, moments: Sequence[tuple[str, datetime]], zone: timezone = UTC) -> pd.DataFrame:
+    def ask(
+        self, features: Any, key: str, moments: Sequence[tuple[str, datetime]], zone: timezone = UTC
+    ) -> pd.DataFrame:
         """The answer of ``get_historical_features``, in the order of the moments."""
         job = open_store().get_historical_features(
             contract.asked(key, moments, zone), features, full_feature_names=True
