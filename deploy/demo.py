@@ -13,6 +13,7 @@ from deploy.demo_show import Round, Show
 from deploy.services import Service, collector_listener, feast, feast_apply, python_module, serving_listener
 from deploy.stack import Stack
 from deploy.tasks import Task
+from feature_repo import promotions
 
 STEPS = 10
 
@@ -44,7 +45,7 @@ class Demo:
             self._once("Invent a shop's history", Task("history", _ingestion("simulate", "history")), history)
             self._once("Load its catalogue", Task("catalog", _ingestion("catalog", str(catalog))), warehouse)
             self._once("Backfill its history", Task("backfill", _ingestion("backfill", str(history))), warehouse)
-            self._once("Train", Task("training", python_module("training", "run")), self._settings.bentoml_home)
+            self._once("Train", Task("training", python_module("training", "run")), promotions.path())
             self._step("Features online: feast materialize-incremental", self._materialise)
             self._step("Start collector, stream and service", lambda: self._up("collector", "stream", "serving"))
             self._step("Send live traffic", lambda: self._up("traffic"))

@@ -289,12 +289,55 @@ class TrainingSettings(Section):
     candidates: int = Field(200, description="candidates given to the ranker per request")
 
 
+class RetrainSettings(Section):
+    """When ``python -m training retrain`` trains a challenger, and what it must show to be promoted."""
+
+    max_event_age_hours: float = Field(24.0, gt=0, description="newest stored event, at most so old")
+    min_new_lists: int = Field(
+        200, ge=1, description="fewest clicked impression lists since the last event that the champion learnt from"
+    )
+    tolerance: float = Field(
+        0.03,
+        ge=0,
+        description="by how much hit rates and NDCG of the challenger may be below the champion's; the 95% interval of "
+        "the difference must not reach further down",
+    )
+    min_cases: int = Field(
+        100, ge=1, description="with fewer cases of a question, only what is certainly worse is refused"
+    )
+    max_latency_ratio: float = Field(
+        1.5, gt=0, description="median time of a recommendation by the challenger, as a multiple of the champion's"
+    )
+    tracking_uri: str = Field(
+        "", description="MLflow tracking server or store; empty: MLFLOW_TRACKING_URI, else a file in SHELFWISE_HOME"
+    )
+
+
+class WatchSettings(Section):
+    """When ``python -m training watch`` goes back to the version before, by the metrics of the running service."""
+
+    metrics_url: str = Field("", description="where the service's metrics are; empty: at the service's own address")
+    min_requests: int = Field(200, ge=1, description="answers of a version from which it is judged")
+    max_failure_rise: float = Field(
+        0.01,
+        ge=0,
+        description="share of requests that fail inside the service, at most so much above the version before",
+    )
+    max_fallback_rise: float = Field(0.1, ge=0, description="share of answers with a fallback, at most so much above")
+    max_latency_ratio: float = Field(
+        1.5, gt=0, description="95th percentile of the answers' time, at most so many times"
+    )
+
+
 class ServingSettings(Section):
     """The BentoML service."""
 
     host: str = Field("127.0.0.1", description="address the service listens on")
     port: int = Field(3000, description="port of the service")
-    model: str = Field("shelfwise:latest", description="tag in BentoML's model store")
+    model: str = Field(
+        "shelfwise:promoted",
+        description="tag in BentoML's model store: `promoted` is the version that was promoted last; or name one",
+    )
     workers: int = Field(1, description="worker processes")
     max_k: int = Field(100, description="most recommendations one request may ask for")
     snapshot_seconds: float = Field(2.0, description="how often item features are refreshed in the worker")
@@ -321,6 +364,8 @@ class Settings(BaseSettings):
     spark: SparkSettings = SparkSettings()
     health: HealthSettings = HealthSettings()
     training: TrainingSettings = TrainingSettings()
+    retrain: RetrainSettings = RetrainSettings()
+    watch: WatchSettings = WatchSettings()
     serving: ServingSettings = ServingSettings()
 
     @property

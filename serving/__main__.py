@@ -18,10 +18,10 @@ _EPILOG = """\
 settings: SHELFWISE_SERVING__HOST, SHELFWISE_SERVING__PORT, SHELFWISE_SERVING__WORKERS and others
 (`python -m feature_repo.settings` lists them all).
 
-The newest model of BentoML's store is served; a newer one is picked up while running. Without any, popular products
-are served. The store lies in var/bentoml (BENTOML_HOME, if set, has the last word), so that
+The promoted model is served; when another one is promoted, it is picked up while running. Without any, popular products
+are served. The store lies in var/bentoml (BENTOML_HOME, if set, has the last word);
 
-  BENTOML_HOME=var/bentoml bentoml models list
+  python -m training models
 
 shows what there is. A shop's own scenarios and rules are read from SHELFWISE_SERVING__RULES_FILE, again whenever it changes.
 """

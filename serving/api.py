@@ -94,10 +94,11 @@ def _answer(scenario: str, result: Result, begun: float, customer: CustomerFeatu
         "fallback": result.fallback,
         "request_id": os.urandom(8).hex(),
     }
-    metrics.requests.labels(scenario=scenario, fallback=result.fallback or "none").inc()
+    model = metrics.model_label(result.model_version)
+    metrics.requests.labels(scenario=scenario, fallback=result.fallback or "none", model=model).inc()
     for item in result.items:
         metrics.recommended.labels(source=item.source).inc()
-    metrics.latency.labels(scenario=scenario).observe(time.perf_counter() - begun)
+    metrics.latency.labels(scenario=scenario, model=model).observe(time.perf_counter() - begun)
     return Response(orjson.dumps(body), media_type="application/json")
 
 

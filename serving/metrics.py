@@ -9,14 +9,18 @@ _AGES = (0.5, 1.0, 2.0, 5.0, 15.0, 60.0, 300.0, 1_800.0, 3_600.0, 86_400.0, 604_
 
 requests = Counter(
     name="shelfwise_requests_total",
-    documentation="answers by scenario and fallback (none: as asked for)",
-    labelnames=["scenario", "fallback"],
+    documentation="answers by scenario, fallback (none: as asked for) and version of the model (none: without)",
+    labelnames=["scenario", "fallback", "model"],
 )
-errors = Counter(name="shelfwise_errors_total", documentation="refused or failed requests by code", labelnames=["code"])
+errors = Counter(
+    name="shelfwise_errors_total",
+    documentation="refused or failed requests by code and version of the model in use",
+    labelnames=["code", "model"],
+)
 latency = Histogram(
     name="shelfwise_latency_seconds",
     documentation="time from the parsed request to the answer",
-    labelnames=["scenario"],
+    labelnames=["scenario", "model"],
     buckets=_SECONDS,
 )
 recommended = Counter(
@@ -49,3 +53,24 @@ rules_refused = Gauge(
     documentation="1 while the rules file as it is now cannot be used, and older rules are in force",
     multiprocess_mode="max",
 )
+
+_model_in_use = ""
+
+
+def use_model(version: str) -> None:
+    """Say that a version of the model is in use from now on in this worker."""
+    global _model_in_use
+    if _model_in_use:
+        model_info.labels(version=_model_in_use).set(0)
+    model_info.labels(version=version).set(1)
+    _model_in_use = version
+
+
+def model_label(version: str | None) -> str:
+    """The label of answers by a version."""
+    return version or "none"
+
+
+def count_error(code: str) -> None:
+    """Count a request that got no answer."""
+    errors.labels(code=code, model=model_label(_model_in_use)).inc()

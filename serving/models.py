@@ -1,4 +1,4 @@
-"""Finding the newest model in BentoML's store, now and while the service runs."""
+"""Finding the model to answer with in BentoML's store, now and while the service runs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import bentoml
 
-from feature_repo.errors import DefinitionError
+from feature_repo.promotions import PROMOTED, promotions
 from serving import metrics
 from training.model import Recommender
 
@@ -21,14 +21,17 @@ OnModel = Callable[[Recommender, str], None]
 class ModelWatch:
     """Loads the model of a tag, and again whenever the tag comes to mean another version.
 
-    A model that cannot be loaded is reported once, and the one before stays in use.
+    A model that cannot be used is reported once, and the one before stays in use; at a start, the newest of the
+    earlier promotions that can be used takes its place.
     """
 
     def __init__(self, tag: str, every: float, use: OnModel) -> None:
-        self._tag = tag
+        self._name, _, self._version = tag.partition(":")
         self._every = every
         self._use = use
-        self._seen: str | None = None
+        self._in_use: str | None = None
+        self._unusable: set[str] = set()
+        self._problem = ""
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._loop, name="models", daemon=True)
 
@@ -43,26 +46,42 @@ class ModelWatch:
         self._thread.join(timeout=5)
 
     def check(self) -> None:
-        """Load the model if it is a new one."""
+        """Load the model if it is another one than that in use."""
         try:
-            stored = bentoml.models.get(self._tag)
+            wanted = self._wanted()
         except Exception as error:  # an empty store, or one that is just being written to
-            if self._seen is None:
-                _log.warning("no model %s yet, serving what is popular (%s)", self._tag, error)
-                self._seen = ""
+            self._tell_once(f"the model cannot be told: {error}")
             return
-        version = str(stored.tag.version)
-        if version == self._seen:
-            return
-        self._seen = version
+        if not wanted:
+            self._tell_once("no model is promoted yet (`python -m training models`), serving what is popular")
+        for version in wanted:
+            if version == self._in_use or (version not in self._unusable and self._load(version)):
+                return
+
+    def _wanted(self) -> list[str]:
+        """Versions in the order in which they are to be tried."""
+        if self._version == PROMOTED:
+            return [promotion.version for promotion in reversed(promotions())]
+        return [str(bentoml.models.get(f"{self._name}:{self._version or 'latest'}").tag.version)]
+
+    def _load(self, version: str) -> bool:
         try:
+            stored = bentoml.models.get(f"{self._name}:{version}")
             recommender, _ = Recommender.load(Path(stored.path))
-        except (DefinitionError, OSError, ValueError, KeyError) as error:
-            _log.error("model %s cannot be used: %s", stored.tag, error)
-            return
-        self._use(recommender, version)
-        metrics.model_info.labels(version=version).set(1)
-        _log.info("model %s is in use", stored.tag)
+            self._use(recommender, version)
+        except Exception as error:  # a broken file can raise anything, and must not end the watch
+            self._unusable.add(version)
+            _log.error("model %s:%s cannot be used: %s", self._name, version, error)
+            return False
+        self._in_use = version
+        metrics.use_model(version)
+        _log.info("model %s:%s is in use", self._name, version)
+        return True
+
+    def _tell_once(self, problem: str) -> None:
+        if problem != self._problem:
+            _log.warning("%s", problem)
+        self._problem = problem
 
     def _loop(self) -> None:
         while not self._stop.wait(self._every):

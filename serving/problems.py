@@ -30,7 +30,7 @@ _CODES = {
 
 def error_response(status: int, code: str, message: str, field: str | None = None) -> Response:
     """An error in the one shape, counted."""
-    metrics.errors.labels(code=code).inc()
+    metrics.count_error(code)
     body = {"error": {"code": code, "message": message, "field": field}}
     return Response(orjson.dumps(body), status_code=status, media_type="application/json")
 

@@ -13,7 +13,12 @@ import sys
 from feature_repo.errors import ShelfwiseError
 
 COMMANDS = {
-    "run": "train a recommender, evaluate it and put it into BentoML's model store",
+    "run": "train a recommender, evaluate it, store it and promote it",
+    "retrain": "train a challenger, compare it with the promoted model, and promote it if it is as good",
+    "models": "list the stored versions, and which one is promoted",
+    "promote": "put a stored version into service, without comparing",
+    "rollback": "go back to the version that was promoted before",
+    "watch": "compare the running service's metrics with those before the promotion, and roll back if they fell",
     "tune": "search for better trees for the rankers",
     "evaluate": "judge recommenders and baselines by what happened after a moment",
 }

@@ -5,29 +5,74 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from feature_repo.errors import InputError, ShelfwiseError
+from feature_repo.promotions import model_name
 from feature_repo.settings import get_settings
 from training.model import ModelCard, Recommender
 
 
 def store_model(recommender: Recommender, card: ModelCard) -> str:
-    """Save a model under the name in ``SHELFWISE_SERVING__MODEL``; gives its tag.
+    """Save a model, and give its version: the time of training and the content hash.
 
-    The version is the time of training and the content hash: versions sort by age, and equal models are seen to be so.
+    Versions sort by age, and equal models are seen to be so.
     """
     os.environ["BENTOML_HOME"] = str(get_settings().bentoml_home)
     os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")
     import bentoml
     from bentoml.models import ModelContext
 
-    name = get_settings().serving.model.partition(":")[0]
     moment = "".join(filter(str.isdigit, card.trained_at[:19]))
     version = f"{moment}-{card.content[:8]}"
     about = {"since": card.since, "until": card.until, "seed": card.seed, "content": card.content, **card.counts}
     with bentoml.models.create(
-        f"{name}:{version}",
+        f"{model_name()}:{version}",
         module="training.model",
         metadata={**about, "metrics": card.metrics, "features": list(card.features), "definition": card.definition},
         context=ModelContext(framework_name="shelfwise", framework_versions={}),
     ) as model:
         recommender.save(Path(model.path), card)
-    return str(model.tag)
+    return version
+
+
+def load_model(version: str) -> tuple[Recommender, ModelCard]:
+    """A stored model.
+
+    Raises:
+        InputError: there is no such version, or its files are broken.
+        DefinitionError: it was stored by another version of Shelfwise, or trained with other features.
+    """
+    try:
+        return Recommender.load(_existing(version))
+    except ShelfwiseError:
+        raise
+    except Exception as error:  # a broken file can raise anything
+        raise InputError(f"the model {version} is broken: {error}") from error
+
+
+def read_card(version: str) -> ModelCard:
+    """What is recorded with a stored model, whether it can be used or not.
+
+    Raises:
+        InputError: there is no such version, or its files are broken.
+    """
+    folder = _existing(version)
+    try:
+        return ModelCard.read(folder)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"the model {version} is broken: {error}") from error
+
+
+def stored_versions() -> list[str]:
+    """All versions, the oldest first, also those whose storing was cut off."""
+    folder = _store() / model_name()
+    return sorted(one.name for one in folder.iterdir() if one.is_dir()) if folder.is_dir() else []
+
+
+def _existing(version: str) -> Path:
+    if version not in stored_versions():
+        raise InputError(f"there is no model {version}; `python -m training models` lists them")
+    return _store() / model_name() / version
+
+
+def _store() -> Path:
+    return get_settings().bentoml_home / "models"

@@ -86,13 +86,7 @@ def read_impressions(log: EventLog, ids: tuple[str, ...], settings: TrainingSett
     Raises:
         InputError: fewer lists with a click than ``settings.min_lists``.
     """
-    _credit(log)
-    clicked = log.connection.execute(
-        """SELECT message_id FROM track
-           WHERE event = ? AND customer_id IS NOT NULL AND message_id IN (SELECT list FROM credit)
-           ORDER BY timestamp, message_id""",
-        [LIST_VIEWED],
-    ).fetchnumpy()["message_id"]
+    clicked = _clicked(log)
     if len(clicked) < settings.min_lists:
         raise InputError(
             f"only {len(clicked)} impression lists (Product List Viewed) have a click within {CREDIT_MINUTES} minutes; "
@@ -100,6 +94,23 @@ def read_impressions(log: EventLog, ids: tuple[str, ...], settings: TrainingSett
         )
     latest = min(settings.max_lists, max(int(len(clicked) * RANKER_SHARE), 1))
     return _rows_of(log, clicked[-latest:].astype(object), ids)
+
+
+def count_clicked(log: EventLog) -> int:
+    """How many lists have a click."""
+    return len(_clicked(log))
+
+
+def _clicked(log: EventLog) -> NDArray[np.object_]:
+    """Message ids of the lists with a click, in order of time."""
+    _credit(log)
+    found: NDArray[np.object_] = log.connection.execute(
+        """SELECT message_id FROM track
+           WHERE event = ? AND customer_id IS NOT NULL AND message_id IN (SELECT list FROM credit)
+           ORDER BY timestamp, message_id""",
+        [LIST_VIEWED],
+    ).fetchnumpy()["message_id"]
+    return found
 
 
 def _credit(log: EventLog) -> None:

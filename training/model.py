@@ -29,6 +29,7 @@ from training.space import ItemSpace
 
 # Of what is stored; counts up with every change that older code, or older models, do not know of.
 FORMAT = 2
+_ABOUT = "model.json"
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,12 @@ class ModelCard:
     features: tuple[str, ...]
     definition: str
     content: str
+
+    @classmethod
+    def read(cls, folder: Path) -> ModelCard:
+        """From the folder of a stored model."""
+        card = json.loads((folder / _ABOUT).read_text())["card"]
+        return cls(**{**card, "features": tuple(card["features"])})
 
 
 @dataclass(frozen=True)
@@ -104,7 +111,7 @@ class Recommender:
             "factors": {"confidence": factors.confidence, "regularization": factors.regularization},
             "popular": self.popular,
         }
-        (folder / "model.json").write_text(json.dumps(about, indent=2, allow_nan=False))
+        (folder / _ABOUT).write_text(json.dumps(about, indent=2, allow_nan=False))
 
     @classmethod
     def load(cls, folder: Path) -> tuple[Recommender, ModelCard]:
@@ -114,12 +121,12 @@ class Recommender:
             DefinitionError: the model was stored by another version of Shelfwise, or trained with other features than this
                 installation computes.
         """
-        about = json.loads((folder / "model.json").read_text())
+        about = json.loads((folder / _ABOUT).read_text())
         if about.get("format") != FORMAT:
             raise DefinitionError(
                 "the model was stored by another version of Shelfwise; train a new one with `python -m training run`"
             )
-        card = ModelCard(**{**about["card"], "features": tuple(about["card"]["features"])})
+        card = ModelCard.read(folder)
         if card.features != LIST_FEATURES or card.definition != definition_hash():
             raise DefinitionError(
                 "the model was trained with other features than this installation computes; "

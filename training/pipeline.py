@@ -81,19 +81,41 @@ class Archive:
         return float(self.impressions.times[0])
 
 
-def read_archive(window: Window, settings: TrainingSettings) -> Archive:
-    """Read events, and split the lists by their number, so that gaps in time do no harm."""
+@dataclass(frozen=True)
+class Trained:
+    """What training gives.
+
+    Attributes:
+        recommender: fitted on everything.
+        card: of the recommender.
+        candidate: the same, fitted on what lies before the split; what the card's metrics are of.
+        trial, test: what the candidate was tried on.
+        split: where the test begins, epoch seconds.
+    """
+
+    recommender: Recommender
+    card: ModelCard
+    candidate: Recommender
+    trial: Trial
+    test: Examples
+    split: float
+
+
+def read_archive(window: Window, settings: TrainingSettings, unseen_since: float = -np.inf) -> Archive:
+    """Read events, and split the lists by their number, so that gaps in time do no harm.
+
+    Args:
+        unseen_since: the split is no earlier, so that whatever learnt from what lies before can be tried on the test, too.
+    """
     with EventLog(window) as log:
         ids = log.product_ids()
         interactions = log.interactions(ids)
         impressions = read_impressions(log, ids, settings)
-        split = float(np.quantile(impressions.times, 1 - settings.test_share))
+        split = max(float(np.quantile(impressions.times, 1 - settings.test_share)), unseen_since)
         return Archive(log.first, log.last, log.count, ids, interactions, impressions, split)
 
 
-def train(
-    store: FeatureStore, archive: Archive, settings: TrainingSettings, steps: Steps
-) -> tuple[Recommender, ModelCard]:
+def train(store: FeatureStore, archive: Archive, settings: TrainingSettings, steps: Steps) -> Trained:
     """Fit, evaluate on the latest part, and fit again on everything."""
     history = History(store, archive.ids, Vocabularies())
     with steps("catalogue over time"):
@@ -135,7 +157,8 @@ def train(
             {purpose: final[purpose].calibrated_like(ranker) for purpose, (ranker, _) in calibrations.items()},
             tuple(archive.ids[code] for code in trial.popularity.order(end)[:FALLBACK_PRODUCTS]),
         )
-    return recommender, _card(recommender, archive, rows, metrics, settings)
+    card = _card(recommender, archive, rows, metrics, settings)
+    return Trained(recommender, card, candidate, trial, test, archive.split)
 
 
 def read_rows(

@@ -1,4 +1,4 @@
-"""``python -m training run``: train, evaluate, store."""
+"""``python -m training run``: train, evaluate, store, promote."""
 
 from __future__ import annotations
 
@@ -17,17 +17,18 @@ if TYPE_CHECKING:
 
 _EPILOG = """\
 The latest fifth of the impression lists (SHELFWISE_TRAINING__TEST_SHARE) is held out first: a recommender fitted on
-the rest is tried on it, beside plain popularity. Then everything is fitted again and stored as shelfwise:<version>,
-which a running service picks up by itself. The same input and seed give the same model (but for the
-last digits with SHELFWISE_TRAINING__ALS_ON=spark).
+the rest is tried on it, beside plain popularity. Then everything is fitted again, stored as shelfwise:<version> and
+promoted, whatever it is worth: a running service takes it by itself. `retrain --promote` compares with the model before.
+The same input and seed give the same model (but for the last digits with SHELFWISE_TRAINING__ALS_ON=spark).
 
 examples:
   python -m training run
   python -m training run --until 2026-03-01 --report metrics.json
 
 see what is stored:
-  BENTOML_HOME=var/bentoml bentoml models list
+  python -m training models
 """
+_WHY = "trained by hand, not compared"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,26 +39,33 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Train and store a model; prints what it is worth."""
+    """Train, store and promote a model; prints what it is worth."""
     from feature_repo.settings import get_settings
     from training.steps import Steps
 
     settings, steps = get_settings().training, Steps()
     require_folder_of(args.report)
     with steps("loading libraries"):
+        from feature_repo.promotions import in_force, model_name, promote
         from feature_repo.store import open_store
         from training.artefact import store_model
         from training.events import BEGINNING, END, Window
         from training.history import require_features
         from training.pipeline import read_archive, train
+        from training.record import record_done
     with steps("events, impressions and labels"):
         archive = read_archive(Window(args.since or BEGINNING, args.until or END), settings)
     with steps("feature store"):
         store = open_store()
         require_features(store)
-    recommender, card = train(store, archive, settings, steps)
+    trained, before = train(store, archive, settings, steps), in_force()
+    card = trained.card
     with steps("model store"):
-        tag = store_model(recommender, card)
+        version = store_model(trained.recommender, card)
+        promote(version, _WHY, before)
+    with steps("history"):
+        record_done("run", version, "promoted", _WHY, {"held_back": card.metrics, "counts": card.counts})
+    tag = f"{model_name()}:{version}"
     _show(tag, card)
     if args.report:
         report = {"model": tag, **asdict(card), "seconds": steps.seconds}

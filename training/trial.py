@@ -17,7 +17,7 @@ from threadpoolctl import threadpool_limits
 
 from feature_repo.reading import Floats
 from feature_repo.settings import TrainingSettings
-from feature_repo.shelf import UNKNOWN
+from feature_repo.shelf import UNKNOWN, Codes
 from feature_repo.visitors import Visitors
 from training.choices import Choices, on_sale, turns, visitors_at
 from training.evaluation.measures import Estimate, estimate, first_hit, hit_rate, hits, ndcg
@@ -27,6 +27,7 @@ from training.examples import Examples, Shelves
 from training.history import History
 from training.model import Recommender
 from training.rankers import Purpose
+from training.scenarios import RANKING_ALONE, Composition
 from training.segments import Segment, segments_of
 from training.space import Spaces
 
@@ -47,18 +48,24 @@ class Trial:
     def rerank(self, recommender: Recommender, test: Examples) -> Results:
         """NDCG@10 of clicked products within test lists, for the model, popularity and the order that was shown."""
         lists, seed = test.impressions, self.settings.seed
-        spaces = Spaces.only(recommender.space.on(self.shelves.shelves[0]))
-        matrix = test.matrix(self.shelves, spaces, Purpose.LIST)
-        with threadpool_limits(1):
-            scores = recommender.rankers[Purpose.LIST].scores(matrix)
         ranked_by = {
-            "model": scores,
-            "popularity": self.popularity.at(lists.items, lists.times[lists.owner]),
+            "model": self.list_scores(recommender, test),
+            "popularity": self.list_scores(None, test),
             "shown": -np.where(np.isnan(lists.position), np.inf, lists.position),
         }
         values = {name: ndcg(lists.owner, lists.strength > 0, score, seed) for name, score in ranked_by.items()}
         values["gain"] = values["model"] - values["popularity"]
         return {name: estimate(value, seed) for name, value in values.items()}
+
+    def list_scores(self, recommender: Recommender | None, test: Examples) -> Floats:
+        """What a recommender, or popularity, makes of each product of test lists."""
+        lists = test.impressions
+        if recommender is None:
+            return self.popularity.at(lists.items, lists.times[lists.owner])
+        spaces = Spaces.only(recommender.space.on(self.shelves.shelves[0]))
+        matrix = test.matrix(self.shelves, spaces, Purpose.LIST)
+        with threadpool_limits(1):
+            return recommender.rankers[Purpose.LIST].scores(matrix)
 
     def next_product(self, recommender: Recommender, since: float) -> dict[str, Results]:
         """Hit rate and MRR at 20 of the next product, for the recommender and for popularity, at turns after a split.
@@ -96,24 +103,44 @@ class Trial:
         segments: Sequence[Sequence[Segment]],
     ) -> Floats:
         """Hit rate and MRR of the recommender and of popularity at each moment, shape (moments, 4)."""
-        ranked, popular = (np.full((len(moments), DEPTH), UNKNOWN, dtype=np.int32) for _ in range(2))
+        ranked = self.ranked(recommender, moments, visitors, segments)
+        popular = self.ranked(None, moments, visitors, segments)
+        wanted = np.array([chosen[0] for chosen in moments.chosen], dtype=np.int32)
+        found = [hits(lists, wanted, np.arange(len(moments))) for lists in (ranked, popular)]
+        return np.column_stack([measure(one) for one in found for measure in (hit_rate, first_hit)])
+
+    def ranked(
+        self,
+        recommender: Recommender | None,
+        moments: Choices,
+        visitors: Visitors,
+        segments: Sequence[Sequence[Segment]],
+        composition: Composition = RANKING_ALONE,
+    ) -> Codes:
+        """What a recommender, or popularity, puts first at each moment, padded with UNKNOWN, shape (moments, DEPTH)."""
+        ranked = np.full((len(moments), DEPTH), UNKNOWN, dtype=np.int32)
         shelf_numbers = self.shelves.number(moments.times)
         with threadpool_limits(1):
             for number in np.unique(shelf_numbers):
                 shelf = self.shelves.shelves[number]
-                placed, allowed = recommender.on(shelf), on_sale(shelf)
-                best_sold = self.popularity.order(shelf.at)
-                best_sold = best_sold[allowed[best_sold]][:DEPTH]
-                for case in np.flatnonzero(shelf_numbers == number).tolist():
-                    visitor = visitors.take(slice(case, case + 1))
+                allowed, cases = on_sale(shelf), np.flatnonzero(shelf_numbers == number)
+                if recommender is None:
+                    best_sold = self.popularity.order(shelf.at)
+                    best_sold = best_sold[allowed[best_sold]][:DEPTH]
+                    ranked[cases, : len(best_sold)] = best_sold
+                    continue
+                placed = recommender.on(shelf)
+                for case in cases.tolist():
                     answer = placed.recommend(
-                        visitor, allowed, DEPTH, self.settings.candidates, segments=segments[case]
+                        visitors.take(slice(case, case + 1)),
+                        allowed,
+                        DEPTH,
+                        self.settings.candidates,
+                        composition,
+                        segments=segments[case],
                     )
                     ranked[case, : len(answer)] = answer.rows
-                    popular[case, : len(best_sold)] = best_sold
-        wanted = np.array([chosen[0] for chosen in moments.chosen], dtype=np.int32)
-        found = [hits(lists, wanted, np.arange(len(moments))) for lists in (ranked, popular)]
-        return np.column_stack([measure(one) for one in found for measure in (hit_rate, first_hit)])
+        return ranked
 
     def _summary(self, outcomes: Floats) -> Results:
         names = ("model_hr", "model_mrr", "popularity_hr", "popularity_mrr")

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,21 +15,13 @@ import httpx
 import pytest
 from offline_data import CATEGORIES, COUNTRIES
 from shop_stack import ShopStack, shop_stack
+from waiting import until
 
 from deploy.records import Records
 from feature_repo.contract import ADDED, CLICKED, ORDERED, VIEWED
 from feature_repo.settings import PROJECT_ROOT
 
 PRODUCTS = 60
-
-
-def until(condition: Callable[[], Any], seconds: float = 30.0) -> Any:
-    """What ``condition`` gives as soon as it is true."""
-    deadline = time.monotonic() + seconds
-    while not (result := condition()):
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.1)
-    return result
 
 
 class Shopper:
@@ -422,8 +414,9 @@ def test_the_api_is_documented_without_other_hosts(shopper: Shopper) -> None:
 def test_metrics_tell_what_was_answered(shopper: Shopper) -> None:
     shopper.ask(user_id="c1")
     text = shopper.client.get("/metrics").text
-    assert 'shelfwise_requests_total{fallback="none",scenario="home"}' in text
-    assert 'shelfwise_latency_seconds_bucket{le="0.0005",scenario="home"}' in text
+    version = shopper.ask(user_id="c1")["model_version"]
+    assert f'shelfwise_requests_total{{fallback="none",model="{version}",scenario="home"}}' in text
+    assert f'shelfwise_latency_seconds_bucket{{le="0.0005",model="{version}",scenario="home"}}' in text
     for name in ("recommended_total", "catalogue_read_timestamp_seconds", "model_info", "feature_age_seconds_count"):
         assert f"shelfwise_{name}" in text
 

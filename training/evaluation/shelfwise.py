@@ -61,7 +61,7 @@ class Workshop:
     def recommender(self) -> Recommender:
         """Trained as in production, on what lies before the cut."""
         archive = read_archive(Window(until=datetime.fromtimestamp(self.cut, tz=UTC)), self.settings)
-        return train(self.history.store, archive, self.settings, Steps(quiet=True))[0]
+        return train(self.history.store, archive, self.settings, Steps(quiet=True)).recommender
 
     @cached_property
     def last_shelves(self) -> Shelves:

@@ -1,0 +1,84 @@
+"""The same held-back questions for every rival, so that two of them can be compared case by case."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from feature_repo.reading import Floats
+from feature_repo.visitors import Visitors
+from training.choices import Choices, purchases, turns, visitors_at
+from training.evaluation.measures import hit_rate, hits, ndcg
+from training.examples import Examples
+from training.model import Recommender
+from training.pipeline import Trained
+from training.rankers import Purpose
+from training.scenarios import RANKING_ALONE
+from training.trial import Trial
+
+# What is asked, by the ranker that answers.
+QUESTIONS = {
+    Purpose.TURN: "the next product is among the first 20 (HR@20)",
+    Purpose.ORDER: "anything that is then carted or bought is among the first 20 (HR@20)",
+    Purpose.LIST: "what is clicked ranks high in its list (NDCG@10)",
+}
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Choices, and the visitors just before they made them."""
+
+    choices: Choices
+    visitors: Visitors
+
+
+@dataclass(frozen=True)
+class Exam:
+    """What happened after a split: turns, visits with a purchase, and lists with a click.
+
+    Attributes:
+        moments: turns and purchases.
+        test: the lists.
+    """
+
+    trial: Trial
+    moments: dict[Purpose, Moments]
+    test: Examples
+
+    @classmethod
+    def after_split(cls, trained: Trained) -> Exam:
+        """Of the events that were held back when a recommender was trained."""
+        trial = trained.trial
+        moments = {}
+        for purpose, choices in (
+            (Purpose.TURN, turns(trial.interactions)),
+            (Purpose.ORDER, purchases(trial.interactions)),
+        ):
+            asked = choices.sample(trained.split, np.inf, trial.settings.test_turns, trial.settings.seed)
+            moments[purpose] = Moments(asked, visitors_at(trial.history, trial.shelves, asked))
+        return cls(trial, moments, trained.test)
+
+    def customers(self) -> dict[Purpose, NDArray[np.object_]]:
+        """Whose each case of each question is."""
+        lists = self.test.impressions
+        chosen = np.bincount(lists.owner, weights=lists.strength > 0, minlength=len(lists)) > 0
+        asked = {purpose: moments.choices.customer_ids for purpose, moments in self.moments.items()}
+        return {**asked, Purpose.LIST: lists.customer_ids[chosen]}
+
+    def outcomes(self, rival: Recommender | None) -> dict[Purpose, Floats]:
+        """How well a rival (None: popularity) does in each case of each question."""
+        lists, seed = self.test.impressions, self.trial.settings.seed
+        scores = self.trial.list_scores(rival, self.test)
+        found = {purpose: self._found(rival, purpose) for purpose in self.moments}
+        return {**found, Purpose.LIST: ndcg(lists.owner, lists.strength > 0, scores, seed)}
+
+    def _found(self, rival: Recommender | None, purpose: Purpose) -> Floats:
+        asked = self.moments[purpose]
+        composition = RANKING_ALONE.model_copy(update={"purpose": purpose})
+        count = len(asked.choices)
+        ranked = self.trial.ranked(rival, asked.choices, asked.visitors, [()] * count, composition)
+        owner = np.repeat(np.arange(count), [len(chosen) for chosen in asked.choices.chosen])
+        wanted = np.concatenate([np.empty(0, dtype=np.int32), *asked.choices.chosen])
+        return hit_rate(hits(ranked, wanted, owner))

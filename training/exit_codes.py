@@ -1,0 +1,14 @@
+"""How the commands of the retraining cycle end, so that a scheduler can tell what happened."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """0 is success, 1 an error and 2 a wrong argument, as everywhere."""
+
+    STALE = 3  # the newest stored event is too old: nothing was trained
+    NOTHING_NEW = 4  # too little happened since the champion was trained: nothing was trained
+    REFUSED = 5  # the challenger did not pass the gate
+    ROLLED_BACK = 6  # the live metrics fell: the version before is in force again
