@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 from typing import TYPE_CHECKING
 
-from feature_repo.errors import InputError
+from feature_repo.errors import InputError, UnavailableError
 from training.exit_codes import ExitCode
 
 if TYPE_CHECKING:
@@ -38,11 +39,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Look, once or again and again."""
-    while True:
-        code = _look()
-        if code or args.every is None:
-            return code
+    while args.every is not None:
+        try:
+            if code := _look():
+                return code
+        except UnavailableError as error:  # the service may be starting
+            print(f"warning: {error}", file=sys.stderr, flush=True)
         time.sleep(args.every)
+    return _look()
 
 
 def _look() -> int:
