@@ -43,7 +43,7 @@ class ShopStack:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=300,
+            timeout=900,
         )
 
     def deploy(self, *arguments: str) -> None:

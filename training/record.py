@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -61,8 +62,9 @@ class Record:
         from mlflow.entities import Metric, Param
 
         params = [Param(name, str(value)) for name, value in flat(parameters or {}).items()]
+        now = int(time.time() * 1000)
         numbers = [
-            Metric(name, float(value), 0, 0)
+            Metric(name, float(value), now, 0)
             for name, value in flat(metrics or {}).items()
             if isinstance(value, int | float)
         ]

@@ -43,7 +43,11 @@ SETTINGS = {
     "SHELFWISE_TRAINING__LIST_RANKER__TREES": "50",
 }
 # Trees that learn nothing.
-BROKEN = {"SHELFWISE_TRAINING__TURN_RANKER__TREES": "1", "SHELFWISE_TRAINING__TURN_RANKER__LEARNING_RATE": "1e-9"}
+BROKEN = {
+    f"SHELFWISE_TRAINING__{ranker}_RANKER__{name}": value
+    for ranker in ("TURN", "LIST")
+    for name, value in (("TREES", "1"), ("LEARNING_RATE", "1e-9"))
+}
 
 
 @pytest.fixture(scope="module")
@@ -135,7 +139,7 @@ def test_it_is_not_trained_on_stale_data_or_without_news(shop: ShopStack, champi
 def test_a_challenger_that_learnt_nothing_is_refused(shop: ShopStack, champion: str, visitor: Visitor) -> None:
     done = retrain(shop, **BROKEN)
     assert done.returncode == ExitCode.REFUSED, done.stdout
-    assert "held back turn: -0." in done.stdout
+    assert "held back list: -0." in done.stdout
     stored = models()
     assert stored[champion]["state"] == "in force"
     (refused,) = set(stored) - {champion}
