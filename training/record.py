@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -143,6 +144,7 @@ def _client() -> MlflowClient:
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
     os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
     os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")  # a machine without git is fine
+    warnings.filterwarnings("ignore", r"The ``noload`` loader", DeprecationWarning)  # of MLflow's own code
     from mlflow.tracking import MlflowClient
 
     uri = get_settings().retrain.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI")
