@@ -71,7 +71,7 @@ class ModelWatch:
             self._use(recommender, version)
         except Exception as error:  # a broken file can raise anything, and must not end the watch
             self._unusable.add(version)
-            _log.error("model %s:%s cannot be used: %s", self._name, version, error)
+            _log.error("model %s:%s cannot be used: %s", self._name, version, str(error) or repr(error))
             return False
         self._in_use = version
         metrics.use_model(version)

@@ -46,7 +46,7 @@ def load_model(version: str) -> tuple[Recommender, ModelCard]:
     except ShelfwiseError:
         raise
     except Exception as error:  # a broken file can raise anything
-        raise InputError(f"the model {version} is broken: {error}") from error
+        raise InputError(f"the model {version} is broken: {str(error) or repr(error)}") from error
 
 
 def read_card(version: str) -> ModelCard:

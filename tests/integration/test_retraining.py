@@ -78,9 +78,12 @@ class Visitor:
         self.client = client
 
     def ask(self, times: int = 1) -> list[int]:
-        """Status of some requests of known customers."""
+        """Status of some requests of known customers, each on its own connection: one on which a request failed is closed."""
         return [
-            self.client.post("/recommend", json={"user_id": f"c{number % 60}"}).status_code for number in range(times)
+            self.client.post(
+                "/recommend", json={"user_id": f"c{number % 60}"}, headers={"Connection": "close"}
+            ).status_code
+            for number in range(times)
         ]
 
     def version(self) -> str | None:
@@ -256,7 +259,7 @@ def test_a_broken_model_is_not_promoted_and_does_no_harm_if_it_is(shop: ShopStac
     code, told = command("promote", broken)
     assert (code, "is broken" in told) == (1, True), told
     promotions.promote(broken, "past all checks", good)
-    log = shop.stack.home / "log" / "serving.log"
+    log = shop.stack.home / "logs" / "serving.log"
     until(lambda: f"{broken} cannot be used" in log.read_text(), seconds=10)
     assert visitor.version() == good
     shop.deploy("down", "serving")
