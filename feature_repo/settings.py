@@ -299,7 +299,7 @@ class RetrainSettings(Section):
     tolerance: float = Field(
         0.03,
         ge=0,
-        description="by how much hit rates and NDCG of the challenger may be below the champion's; the 95% interval of "
+        description="by how much hit rates, MRR and NDCG of the challenger may be below the champion's; the 95% interval of "
         "the difference must not reach further down",
     )
     min_cases: int = Field(

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from feature_repo.reading import Floats
 from feature_repo.visitors import Visitors
 from training.choices import Choices, purchases, turns, visitors_at
-from training.evaluation.measures import hit_rate, hits, ndcg
+from training.evaluation.measures import Hits, first_hit, hit_rate, hits, ndcg
 from training.examples import Examples
 from training.model import Recommender
 from training.pipeline import Trained
@@ -18,12 +18,9 @@ from training.rankers import Purpose
 from training.scenarios import RANKING_ALONE
 from training.trial import Trial
 
-# What is asked, by the ranker that answers.
-QUESTIONS = {
-    Purpose.TURN: "the next product is among the first 20 (HR@20)",
-    Purpose.ORDER: "anything that is then carted or bought is among the first 20 (HR@20)",
-    Purpose.LIST: "what is clicked ranks high in its list (NDCG@10)",
-}
+LISTS = "list NDCG@10"
+# Of the first 20 products: whether anything wanted is among them, and how high.
+_MEASURES = {"HR@20": hit_rate, "MRR@20": first_hit}
 
 
 @dataclass(frozen=True)
@@ -60,25 +57,33 @@ class Exam:
             moments[purpose] = Moments(asked, visitors_at(trial.history, trial.shelves, asked))
         return cls(trial, moments, trained.test)
 
-    def customers(self) -> dict[Purpose, NDArray[np.object_]]:
+    def customers(self) -> dict[str, NDArray[np.object_]]:
         """Whose each case of each question is."""
         lists = self.test.impressions
         chosen = np.bincount(lists.owner, weights=lists.strength > 0, minlength=len(lists)) > 0
-        asked = {purpose: moments.choices.customer_ids for purpose, moments in self.moments.items()}
-        return {**asked, Purpose.LIST: lists.customer_ids[chosen]}
+        asked = {
+            f"{purpose.value} {name}": moments.choices.customer_ids
+            for purpose, moments in self.moments.items()
+            for name in _MEASURES
+        }
+        return {**asked, LISTS: lists.customer_ids[chosen]}
 
-    def outcomes(self, rival: Recommender | None) -> dict[Purpose, Floats]:
+    def outcomes(self, rival: Recommender | None) -> dict[str, Floats]:
         """How well a rival (None: popularity) does in each case of each question."""
         lists, seed = self.test.impressions, self.trial.settings.seed
+        found: dict[str, Floats] = {}
+        for purpose in self.moments:
+            right = self._right(rival, purpose)
+            found |= {f"{purpose.value} {name}": measure(right) for name, measure in _MEASURES.items()}
         scores = self.trial.list_scores(rival, self.test)
-        found = {purpose: self._found(rival, purpose) for purpose in self.moments}
-        return {**found, Purpose.LIST: ndcg(lists.owner, lists.strength > 0, scores, seed)}
+        return {**found, LISTS: ndcg(lists.owner, lists.strength > 0, scores, seed)}
 
-    def _found(self, rival: Recommender | None, purpose: Purpose) -> Floats:
+    def _right(self, rival: Recommender | None, purpose: Purpose) -> Hits:
+        """Which of the products that a rival puts first were wanted."""
         asked = self.moments[purpose]
         composition = RANKING_ALONE.model_copy(update={"purpose": purpose})
         count = len(asked.choices)
         ranked = self.trial.ranked(rival, asked.choices, asked.visitors, [()] * count, composition)
         owner = np.repeat(np.arange(count), [len(chosen) for chosen in asked.choices.chosen])
         wanted = np.concatenate([np.empty(0, dtype=np.int32), *asked.choices.chosen])
-        return hit_rate(hits(ranked, wanted, owner))
+        return hits(ranked, wanted, owner)

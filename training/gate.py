@@ -27,6 +27,7 @@ from training.rankers import Purpose
 from training.trial import DEPTH
 
 _TIMED = 200
+_PARITY_SECONDS = 900
 
 
 @dataclass(frozen=True)
@@ -55,11 +56,11 @@ def quality(
     customers, theirs = exam.customers(), exam.outcomes(champion)
     checks = []
     for name, rival in rivals.items():
-        for purpose, ours in exam.outcomes(rival).items():
-            compared = compare(ours, theirs[purpose], customers[purpose], exam.trial.settings.seed)
+        for question, ours in exam.outcomes(rival).items():
+            compared = compare(ours, theirs[question], customers[question], exam.trial.settings.seed)
             passed, verdict = judge(compared["difference"], limits)
             numbers = {key: asdict(one) for key, one in compared.items()}
-            checks.append(Check(f"{name} {purpose.value}", passed, verdict, numbers))
+            checks.append(Check(f"{name} {question}", passed, verdict, numbers))
     return checks
 
 
@@ -111,7 +112,17 @@ def latency(exam: Exam, champion: Recommender, challenger: Recommender, limits: 
 def parity() -> Check:
     """Whether stored features hold what the raw events say: ``python -m ingestion parity`` decides by its exit code."""
     command = [sys.executable, "-m", "ingestion", "parity"]
-    done = subprocess.run(command, cwd=PROJECT_ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    try:
+        done = subprocess.run(
+            command,
+            cwd=PROJECT_ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=_PARITY_SECONDS,
+        )
+    except subprocess.TimeoutExpired:
+        return Check("parity", False, f"`python -m ingestion parity` did not end within {_PARITY_SECONDS:,} s")
     lines = done.stdout.strip().splitlines() or [""]
     return Check(
         "parity", done.returncode == 0, lines[-1].strip(), {"exit_code": done.returncode, "output": done.stdout}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import time
 import warnings
@@ -23,6 +24,7 @@ REPORT = "report.json"
 # MLflow takes so many in one call.
 _AT_ONCE = 100
 _TAG_LENGTH = 5_000
+_NO_NAME = re.compile(r"[^\w.:/-]+")
 
 
 class Record:
@@ -125,7 +127,7 @@ def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Nested values by names with dots, in characters that MLflow takes."""
     found: dict[str, Any] = {}
     for name, value in values.items():
-        name = f"{prefix}{name}".replace(" ", ".")
+        name = prefix + _NO_NAME.sub("_", name)
         found |= flat(value, f"{name}.") if isinstance(value, Mapping) else {name: value}
     return found
 
