@@ -82,29 +82,29 @@ def run(args: argparse.Namespace) -> int:
     if (args.path is None) != args.recompute:
         raise InputError("give a PATH to load, or --recompute to compute features anew from the stored events")
     from feature_repo.tables import create_missing_tables
+    from ingestion.event_files import ENDINGS, EXPORT_ENDINGS, discover
     from ingestion.online import open_online_store
 
-    with _contract_events(args) as files:
-        if args.offline_only:
-            create_missing_tables()
-        online = None if args.offline_only else open_online_store()
-        if files:
+    found = discover(args.path, ENDINGS if args.format == _CONTRACT else EXPORT_ENDINGS) if args.path else None
+    if args.offline_only:
+        create_missing_tables()
+    online = None if args.offline_only else open_online_store()
+    if found:
+        with _contract_events(found, args) as files:
             _load(files, args)
     _recompute(online)
     return 0
 
 
 @contextmanager
-def _contract_events(args: argparse.Namespace) -> Iterator[EventFiles | None]:
+def _contract_events(found: EventFiles, args: argparse.Namespace) -> Iterator[EventFiles]:
     """The files to load; of an export, files of events that are made of it, for as long as they are needed."""
-    from ingestion.event_files import discover
-
-    if args.path is None or args.format == _CONTRACT:
-        yield args.path and discover(args.path)
+    if args.format == _CONTRACT:
+        yield found
         return
     from ingestion.exports import converted
 
-    with converted(args.path, args.format, _folder()) as files:
+    with converted(found, args.path, args.format, _folder()) as files:
         yield files
 
 

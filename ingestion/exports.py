@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from feature_repo.errors import InputError
-from ingestion.event_files import EXPORT_ENDINGS, EventFiles, discover
+from ingestion.event_files import EventFiles
 from ingestion.ga4 import GA4
 from ingestion.ga360 import GA360
 from ingestion.progress import progress_bar
@@ -58,23 +58,23 @@ class Converted:
 
 
 @contextmanager
-def converted(path: Path, name: str, scratch: Path) -> Iterator[EventFiles]:
+def converted(found: EventFiles, root: Path, name: str, scratch: Path) -> Iterator[EventFiles]:
     """The events of an export, in files that are there for a while; says what became of the rows.
 
     Args:
-        path: a file of the export, or a folder.
+        found: the files of the export.
+        root: where they were looked for.
         name: of the kind of export, see :data:`MAPPINGS`.
         scratch: where the files may be made.
 
     Raises:
-        InputError: nothing there, a file cannot be read, or is no such export.
+        InputError: a file cannot be read, or is no such export.
     """
-    found = discover(path, EXPORT_ENDINGS)
     mapping = MAPPINGS[name]()
     with tempfile.TemporaryDirectory(prefix="export-", dir=scratch) as folder:
         with progress_bar() as progress:
-            task = progress.add_task(f"reading {path}", total=None)
-            made = convert(found, path, mapping, Path(folder), lambda rows: progress.update(task, completed=rows))
+            task = progress.add_task(f"reading {root}", total=None)
+            made = convert(found, root, mapping, Path(folder), lambda rows: progress.update(task, completed=rows))
         print(f"{made.rows:,} rows of {name} gave {made.events:,} events")
         for reason, count in mapping.passed_over.most_common():
             print(f"  passed over {count:,}: {reason}")

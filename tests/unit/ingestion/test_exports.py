@@ -13,6 +13,7 @@ import pytest
 from ga_exports import ga4_row, ga360_hit, ga360_product, ga360_row
 
 from feature_repo.errors import InputError
+from ingestion.event_files import EXPORT_ENDINGS, discover
 from ingestion.exports import converted
 from ingestion.ga4 import EVENT_OF_NAME
 
@@ -33,7 +34,7 @@ def typed(value: Any, name: str = "") -> Any:
 
 
 def events(path: Path, name: str, scratch: Path) -> list[dict[str, Any]]:
-    with converted(path, name, scratch) as found:
+    with converted(discover(path, EXPORT_ENDINGS), path, name, scratch) as found:
         return [json.loads(line) for file in found.files for line in file.read_text().splitlines()]
 
 
@@ -77,7 +78,7 @@ def test_lines_that_are_no_rows_are_passed_on(tmp_path: Path, capsys: pytest.Cap
     odd = {**ga4_row("view_item"), "user_id": "ada", "user_pseudo_id": {"not": "a word"}}
     file = tmp_path / "export.json"
     file.write_text("no json\n\n5\n" + json.dumps(ga4_row("page_view")) + "\n" + json.dumps(odd) + "\n")
-    with converted(file, "ga4", tmp_path) as found:
+    with converted(discover(file, EXPORT_ENDINGS), file, "ga4", tmp_path) as found:
         passed_on = found.files[0].read_text().splitlines()
     assert passed_on[:2] == ["no json", "5"]
     assert json.loads(passed_on[2]) == odd
@@ -91,17 +92,13 @@ def test_files_that_are_no_such_export_are_refused(tmp_path: Path) -> None:
     contract.write_text('{"type": "track", "event": "Cart Viewed"}\n')
     cut_off = tmp_path / "cut.json.gz"
     cut_off.write_bytes(gzip.compress(json.dumps(ga4_row("view_item")).encode())[:-9])
+    parquet = tmp_path / "events.parquet"
+    pq.write_table(pa.table({"type": ["track"]}), parquet)
     for file, name, complaint in (
         (contract, "ga4", "no column `event_name`"),
         (contract, "ga360", "no column `hits`"),
+        (parquet, "ga4", "no column `event_name`"),
         (cut_off, "ga4", "cannot be read"),
-        (tmp_path / "nothing", "ga4", "does not exist"),
     ):
-        with pytest.raises(InputError, match=complaint), converted(file, name, tmp_path):
-            pass
-    pq.write_table(pa.table({"type": ["track"]}), tmp_path / "events.parquet")
-    with (
-        pytest.raises(InputError, match="no column `event_name`"),
-        converted(tmp_path / "events.parquet", "ga4", tmp_path),
-    ):
-        pass
+        with pytest.raises(InputError, match=complaint):
+            events(file, name, tmp_path)
