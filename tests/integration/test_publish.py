@@ -124,6 +124,13 @@ def test_every_value_arrives_and_the_newest_rows_have_a_view(warehouse: Publishe
     assert ("a", None, contract.at(6)) in newest
     assert ("b", 7, contract.at(2)) in newest
     assert len(newest) == len({row["product_id"] for row in contract.ITEMS})
+    # As docs/warehouses.md says how to have a sum as of now.
+    decayed = warehouse.rows(
+        "SELECT customer_id, views_1d * power(0.5, extract(epoch FROM now() - as_of) / 86400) AS views, recent_items[1:5] "
+        "FROM customer_activity_latest ORDER BY views DESC LIMIT 10"
+    )
+    days = (datetime.now(UTC) - contract.at(4)).total_seconds() / 86400
+    assert {name: views for name, views, _ in decayed}["ada"] == pytest.approx(4 / 7 * 0.5**days, rel=0.01)
 
 
 def test_only_what_the_stream_wrote_since_is_read_and_nothing_is_written_twice(warehouse: Published) -> None:
