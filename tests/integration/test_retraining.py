@@ -45,11 +45,11 @@ SETTINGS = {
     "SHELFWISE_TRAINING__ORDER_RANKER__TREES": "40",
 }
 QUESTIONS = ("turn HR@20", "turn MRR@20", "order HR@20", "order MRR@20", "list NDCG@10")
-# Trees that learn nothing.
+# Trees that cannot split, and so learn nothing.
 BROKEN = {
     f"SHELFWISE_TRAINING__{ranker}_RANKER__{name}": value
     for ranker in ("TURN", "LIST")
-    for name, value in (("TREES", "1"), ("LEARNING_RATE", "1e-9"))
+    for name, value in (("TREES", "1"), ("ROWS_PER_LEAF", "1000000000"))
 }
 
 
