@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import tempfile
+import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -122,7 +123,7 @@ def _lines(row: dict[str, Any], mapping: Mapping) -> list[bytes]:
 def _rows(file: Path, parquet: bool, mapping: Mapping) -> Iterator[dict[str, Any] | bytes]:
     try:
         yield from _of_parquet(file, mapping) if parquet else _of_lines(file, mapping)
-    except (OSError, EOFError, pa.ArrowException) as error:
+    except (OSError, EOFError, zlib.error, pa.ArrowException) as error:
         raise InputError(f"{file} cannot be read: {error}") from error
 
 

@@ -22,6 +22,7 @@ from ingestion.ga_values import (
     text,
     without_nothing,
 )
+from ingestion.large_orders import fitted
 
 EVENT_OF_ACTION = {
     "1": contract.CLICKED,
@@ -100,7 +101,7 @@ class GA360:
         elif event == contract.CHECKOUT and step not in (None, 0, 1):
             self.passed_over["later step of a checkout"] += 1
         else:
-            properties: Event = {"products": self._products(products) or None}
+            properties: Event = {"products": fitted(self._products(products)) or None}
             if event == contract.CLICKED and products:
                 properties["list_id"] = text(products[0].get("productListName"))
             yield event, properties | (_order(hit) if event == contract.ORDERED else {})

@@ -21,6 +21,7 @@ from ingestion.ga_values import (
     text,
     without_nothing,
 )
+from ingestion.large_orders import fitted
 
 EVENT_OF_NAME = {
     "view_item_list": contract.LIST_VIEWED,
@@ -37,6 +38,7 @@ EVENT_OF_NAME = {
 }
 # What tells two rows of a visitor apart that were sent with one time; older exports lack some of it.
 _PLACE = ("event_bundle_sequence_id", "batch_page_id", "batch_ordering_id", "batch_event_index")
+_MOST_TIED = 200_000
 _CATEGORIES = ("item_category", "item_category2", "item_category3", "item_category4", "item_category5")
 
 
@@ -96,11 +98,15 @@ class GA4:
         if visitor is not None and customer is not None and self._is_earliest(session_of, shared["timestamp"]):
             tie = {"type": "identify", "messageId": stable_id(self.name, "identify", *session_of)}
             yield without_nothing({**tie, **shared})
-        for products in in_parts(self._products(row, event)):
+        found = self._products(row, event)
+        # An order must stay one: of two reports of it, only one counts.
+        for products in in_parts(found) if event == contract.LIST_VIEWED else [fitted(found) or None]:
             properties = _properties(row, params, event, products)
             yield without_nothing({**_envelope(self.name, row, event, properties), **shared, "properties": properties})
 
     def _is_earliest(self, session: tuple[Any, ...], timestamp: Any) -> bool:
+        if len(self._tied) >= _MOST_TIED:
+            self._tied.clear()  # what is tied once more counts once all the same
         known = self._tied.get(session)
         if isinstance(timestamp, str) and (known is None or timestamp < known):
             self._tied[session] = timestamp
@@ -120,7 +126,8 @@ class GA4:
 
 def _envelope(export: str, row: Row, event: str, properties: Event) -> Event:
     details = [
-        [product["product_id"], product["quantity"], product["position"]] for product in properties["products"] or []
+        [product["product_id"], product["quantity"], product.get("position")]
+        for product in properties["products"] or []
     ]
     identity = (
         text(row.get("stream_id")),

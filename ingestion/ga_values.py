@@ -96,7 +96,7 @@ def path_of(address: Any) -> str | None:
         return None
 
 
-def in_parts(products: list[Event] | None) -> list[list[Event] | None]:
+def in_parts(products: list[Event]) -> list[list[Event] | None]:
     """Products of a list, in as many events as keep each below the size that an event may have."""
     if not products:
         return [None]

@@ -123,7 +123,8 @@ class PostgresWarehouse:
         table_id, reached = self._reached(table)
         stored = DeltaTable(table.uri)
         version, known_as = stored.version(), str(stored.metadata().id)
-        self._create(table)
+        # What was written before a column came may have a value for it.
+        everything = self._create(table) or everything
         steps = None
         if not everything and table_id == known_as and reached is not None and reached <= version:
             steps = delta_log.steps(table.path, reached, version)
@@ -206,12 +207,16 @@ class PostgresWarehouse:
             )
             self._execute(create.format(self._name(PROGRESS)))
 
-    def _create(self, table: Table) -> None:
-        """Make the table and its view, or add columns that have been declared since; most often there is nothing to do."""
+    def _create(self, table: Table) -> bool:
+        """Make the table and its view, or add columns that have been declared since; most often there is nothing to do.
+
+        Returns:
+            Whether there was anything to do.
+        """
         present = self._columns(table.name)
         missing = [column for column in table.schema if column.name not in present]
         if not missing:
-            return
+            return False
         typed = [SQL("{} {}").format(Identifier(c.name), SQL(_column_type(c.type))) for c in missing]
         if not present:
             key = SQL(", ").join(Identifier(name) for name in identity(table))
@@ -225,6 +230,7 @@ class PostgresWarehouse:
             column = SQL("{}.{}").format(self._name(table.name), Identifier(name))
             self._execute(SQL("COMMENT ON COLUMN {} IS {}").format(column, Literal(comment)))
         self._execute(self._view(table))
+        return True
 
     def _view(self, table: Table) -> Composed:
         """The newest row of each key. The time comes first: a view can get more columns at its end only."""

@@ -30,7 +30,7 @@ class ModelWatch:
         self._every = every
         self._use = use
         self._in_use: str | None = None
-        self._unusable: set[str] = set()
+        self._unusable: set[tuple[str, str]] = set()
         self._problem = ""
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._loop, name="models", daemon=True)
@@ -54,15 +54,21 @@ class ModelWatch:
             return
         if not wanted:
             self._tell_once("no model is promoted yet (`python -m training models`), serving what is popular")
-        for version in wanted:
-            if version == self._in_use or (version not in self._unusable and self._load(version)):
+        for version, promoted_at in wanted:
+            if version == self._in_use:
                 return
+            # What is promoted again is tried again: it may have been repaired.
+            if (version, promoted_at) in self._unusable:
+                continue
+            if self._load(version):
+                return
+            self._unusable.add((version, promoted_at))
 
-    def _wanted(self) -> list[str]:
-        """Versions in the order in which they are to be tried."""
+    def _wanted(self) -> list[tuple[str, str]]:
+        """Versions in the order in which they are to be tried, and when each was promoted."""
         if self._version == PROMOTED:
-            return [promotion.version for promotion in reversed(promotions())]
-        return [str(bentoml.models.get(f"{self._name}:{self._version or 'latest'}").tag.version)]
+            return [(promotion.version, promotion.at) for promotion in reversed(promotions())]
+        return [(str(bentoml.models.get(f"{self._name}:{self._version or 'latest'}").tag.version), "")]
 
     def _load(self, version: str) -> bool:
         try:
@@ -70,7 +76,6 @@ class ModelWatch:
             recommender, _ = Recommender.load(Path(stored.path))
             self._use(recommender, version)
         except Exception as error:  # a broken file can raise anything, and must not end the watch
-            self._unusable.add(version)
             _log.error("model %s:%s cannot be used: %s", self._name, version, str(error) or repr(error))
             return False
         self._in_use = version

@@ -117,7 +117,7 @@ def read_choices(
     choices, visitors = choices.take(known), visitors.take(known)
     others = _others(shelves, choices, visitors, spaces, settings)
     lists = [np.concatenate(parts) for parts in zip(choices.chosen, others, strict=True)]
-    owner = np.repeat(np.arange(len(choices)), [len(one) for one in lists])
+    owner = np.repeat(np.arange(len(choices)), np.array([len(one) for one in lists], dtype=np.int64))
     items = np.concatenate([np.empty(0, dtype=np.int32), *lists]).astype(np.int32)
     strength = [np.arange(len(one)) < len(chosen) for one, chosen in zip(lists, choices.chosen, strict=True)]
     shown = Impressions(

@@ -84,6 +84,7 @@ class Exam:
         composition = RANKING_ALONE.model_copy(update={"purpose": purpose})
         count = len(asked.choices)
         ranked = self.trial.ranked(rival, asked.choices, asked.visitors, [()] * count, composition)
-        owner = np.repeat(np.arange(count), [len(chosen) for chosen in asked.choices.chosen])
+        lengths = np.array([len(chosen) for chosen in asked.choices.chosen], dtype=np.int64)
+        owner = np.repeat(np.arange(count), lengths)
         wanted = np.concatenate([np.empty(0, dtype=np.int32), *asked.choices.chosen])
         return hits(ranked, wanted, owner)

@@ -54,6 +54,8 @@ class Shelves:
 
     def visitors(self, columns: dict[str, NDArray[np.generic]], moments: Floats, device: Floats) -> Visitors:
         """Visitors at ascending moments, each read with the shelf of his time."""
+        if not len(moments):
+            return Visitors.from_columns(columns, moments, self.shelves[0], device)
         parts = []
         for shelf, rows in self.blocks(moments, len(moments)):
             part = {name: column[rows] for name, column in columns.items()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,10 +12,11 @@ from feast import FeatureStore
 from feast.errors import FeatureServiceNotFoundException
 from numpy.typing import NDArray
 
-from feature_repo.aggregates import Entity
+from feature_repo.aggregates import RECENT, SHOWN, Entity
 from feature_repo.errors import InputError
 from feature_repo.reading import Floats
-from feature_repo.shelf import Codes, Shelf, Vocabularies
+from feature_repo.shelf import STORED_COLUMNS, Codes, Shelf, Vocabularies
+from feature_repo.visitors import CUSTOMER_SUMS
 
 Columns = dict[str, NDArray[Any]]
 
@@ -51,10 +53,14 @@ class History:
 
     def customers(self, customer_ids: NDArray[np.object_], moments: Floats) -> Columns:
         """Stored columns of customers just before moments (epoch seconds), one row each, in the given order."""
+        if not len(moments):
+            return _no_rows(("last_event_at", *CUSTOMER_SUMS, *RECENT.columns, *SHOWN.columns))
         return self._read("customer_features", Entity.CUSTOMER.key, customer_ids, moments)
 
     def items(self, codes: Codes, moments: Floats) -> Columns:
         """Stored columns of products just before moments, one row each, in the given order."""
+        if not len(moments):
+            return _no_rows(STORED_COLUMNS)
         return self._of_items("item_features", codes, moments)
 
     def shelves(self, moments: Floats) -> list[Shelf]:
@@ -86,3 +92,8 @@ class History:
         frame = job.to_df().sort_values("row")
         # Views share feature names, so Feast puts the view's name before each.
         return {name.rpartition("__")[2]: frame[name].to_numpy() for name in frame.columns}
+
+
+def _no_rows(names: Iterable[str]) -> Columns:
+    """What Feast cannot be asked for: an empty frame has no types to join by."""
+    return {name: np.empty(0) for name in names}

@@ -13,6 +13,7 @@ import urllib.request
 from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -70,18 +71,28 @@ def look(stack: tuple[Promotion, ...]) -> Mapping[str, Counts]:
     now, path = read_counts(), promotions.path().with_suffix(".live.json")
     known = _read(path)
     sums = known["sums"]
-    if known["promotion"] != stack[-1].at:
+    if stack[-1].at > known["promotion"]:
         sums.pop(stack[-1].version, None)  # what it did when it was in force before does not count
     for version, counts in now.items():
         added = _added(counts, known["last"].get(version, {}))
         sums[version] = {name: sums.get(version, {}).get(name, 0.0) + count for name, count in added.items()}
     kept = {promotion.version for promotion in stack}
-    state = {"promotion": stack[-1].at, "last": now, "sums": {name: one for name, one in sums.items() if name in kept}}
+    latest = max(stack[-1].at, known["promotion"])
+    state = {"promotion": latest, "last": now, "sums": {name: one for name, one in sums.items() if name in kept}}
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_suffix(".draft")
     draft.write_text(json.dumps(state, indent=1))
     os.replace(draft, path)
     return sums
+
+
+def was_gone_back_to(stack: tuple[Promotion, ...]) -> bool:
+    """Whether the version in force is there because a later promotion was rolled back, as far as was looked.
+
+    Args:
+        stack: the promotions, at least one.
+    """
+    return bool(stack[-1].at < _read(promotions.path().with_suffix(".live.json"))["promotion"])
 
 
 def _added(now: Counts, last: Counts) -> Counts:
@@ -90,11 +101,11 @@ def _added(now: Counts, last: Counts) -> Counts:
     return {name: count - (0.0 if anew else last.get(name, 0.0)) for name, count in now.items()}
 
 
-def _read(path: Path) -> dict[str, dict[str, Counts]]:
+def _read(path: Path) -> dict[str, Any]:
     try:
-        state: dict[str, dict[str, Counts]] = json.loads(path.read_text())
+        state: dict[str, Any] = json.loads(path.read_text())
     except FileNotFoundError:
-        return {"promotion": {}, "last": {}, "sums": {}}
+        return {"promotion": "", "last": {}, "sums": {}}
     except ValueError as error:
         raise InputError(f"{path} cannot be read ({error}): remove it; live metrics are then summed up anew") from error
     return state

@@ -39,7 +39,7 @@ from training.evaluation.popularity import Popularity
 from training.events import EventLog, Interactions, Window
 from training.examples import Examples, Shelves
 from training.history import History
-from training.impressions import Impressions, read_impressions
+from training.impressions import CREDIT_MINUTES, Impressions, read_impressions
 from training.model import ModelCard, Recommender
 from training.rankers import Purpose, Ranker, Rankers, Rows, fit_ranker, ranker_settings
 from training.repurchases import Repurchases
@@ -122,7 +122,9 @@ def train(store: FeatureStore, archive: Archive, settings: TrainingSettings, ste
         shelves = Shelves.read(history, archive.cut, float(archive.impressions.times[-1]))
     with steps("rankers' rows, as of each moment"):
         spaces = fit_spaces(archive, shelves, archive.split, settings)
-        early = read_rows_between(history, shelves, archive, spaces, archive.cut, archive.split, settings)
+        # What became of the last lists and choices before the split lies after it.
+        settled = archive.split - CREDIT_MINUTES * 60
+        early = read_rows_between(history, shelves, archive, spaces, archive.cut, settled, settings)
     with steps("rankers for the test"):
         rankers = fit_on(early, settings)
     with steps("item space before the test"):

@@ -100,15 +100,15 @@ def record_done(command: str, version: str, decision: str, why: str, metrics: Ma
 
 
 def decisions() -> dict[str, tuple[str, str]]:
-    """What was decided last of each version, and why."""
-    found = {}
+    """What was decided last of each version, and why; of the latest thousand records."""
+    found: dict[str, tuple[str, str]] = {}
     with _tracking():
         client = _client()
-        runs = client.search_runs([_experiment(client)], order_by=["attributes.start_time ASC"], max_results=1000)
+        runs = client.search_runs([_experiment(client)], order_by=["attributes.start_time DESC"], max_results=1000)
     for run in runs:
         tags = run.data.tags
         if _VERSION in tags and _DECISION in tags:
-            found[tags[_VERSION]] = (tags[_DECISION], tags.get(_WHY, ""))
+            found.setdefault(tags[_VERSION], (tags[_DECISION], tags.get(_WHY, "")))
     return found
 
 

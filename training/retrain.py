@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import fcntl
 import json
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
@@ -60,11 +61,9 @@ def run(args: argparse.Namespace) -> int:
     settings, steps = get_settings(), Steps()
     with _alone(settings):
         with steps("champion and data"):
-            from feature_repo.promotions import in_force
             from training.freshness import look
 
-            before = in_force()
-            champion = _champion(before)
+            before, champion = _champion()
             fresh = look(datetime.fromisoformat(champion.card.until) if champion else None, settings.retrain)
         print(fresh.detail, flush=True)
         if fresh.problem or args.check:
@@ -87,9 +86,12 @@ def _recorded(
         from feature_repo.promotions import promote
         from training.challenge import challenge
         from training.record import Record, close_interrupted
+        from training.warehouse import bring_up_to_date
     close_interrupted(before)
     record = Record.begin("retrain")
     try:
+        with steps("warehouse"):
+            bring_up_to_date(settings.offline.store)
         found = challenge(champion, settings, steps)
         found.show(Console())
         _note(record, found, fresh, settings, steps)
@@ -105,7 +107,10 @@ def _recorded(
     print(f"{found.version} is {decision}: {found.verdict}", flush=True)
     if decision == "passed":
         print(f"promote it with `python -m training promote {found.version}`", flush=True)
-    record.end(decision, found.verdict)
+    try:
+        record.end(decision, found.verdict)
+    except UnavailableError as error:
+        print(f"warning: that is not recorded: {error}", file=sys.stderr)
     return 0 if found.passed else ExitCode.REFUSED
 
 
@@ -131,19 +136,20 @@ def _note(record: Record, found: Challenge, fresh: Freshness, settings: Settings
     )
 
 
-def _champion(version: str | None) -> Champion | None:
-    """The promoted model; none if nothing is, or what is cannot be used and must be replaced."""
+def _champion() -> tuple[str | None, Champion | None]:
+    """The version in force, and the newest promoted model that can be used, which is the one that the service answers with."""
+    from feature_repo.promotions import promotions
     from training.artefact import load_model
     from training.challenge import Champion
 
-    if version is None:
-        print("nothing is promoted yet: a challenger is compared with popularity", flush=True)
-        return None
-    try:
-        return Champion(version, *load_model(version))
-    except ShelfwiseError as error:
-        print(f"the promoted {version} cannot be used ({error}): a challenger is compared with popularity", flush=True)
-        return None
+    stack = [promotion.version for promotion in reversed(promotions())]
+    for version in stack:
+        try:
+            return stack[0], Champion(version, *load_model(version))
+        except ShelfwiseError as error:
+            print(f"the promoted {version} cannot be used: {error}", flush=True)
+    print("there is no promoted model: a challenger is compared with popularity", flush=True)
+    return next(iter(stack), None), None
 
 
 @contextmanager

@@ -52,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
 def _look() -> int:
     from feature_repo.promotions import promotions
     from feature_repo.settings import get_settings
-    from training.live import look
+    from training.live import look, was_gone_back_to
     from training.rollback import roll_back
 
     stack = promotions()
@@ -65,6 +65,11 @@ def _look() -> int:
     print(f"{in_force}: {verdict}", flush=True)
     if not reasons:
         return 0
+    if was_gone_back_to(stack):
+        raise UnavailableError(
+            f"{in_force}: {'; '.join(reasons)}; it was gone back to already, so that the model is hardly the cause: look at "
+            "the service's log and at `python -m ingestion health`"
+        )
     if before is None:
         raise InputError(f"{in_force}: {'; '.join(reasons)}; there is no version before it to go back to")
     version = roll_back(None, f"live metrics: {'; '.join(reasons)}", in_force)

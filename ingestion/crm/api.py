@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import re
@@ -121,8 +122,7 @@ class Api:
 
     def _explained(self, answer: Response, address: str) -> UnavailableError:
         status = answer.status_code
-        # An API may repeat what it was sent.
-        said = " ".join(answer.text.split()).replace(self._secret, "***")[:_SHOWN]
+        said = self._clean(" ".join(answer.text.split()))[:_SHOWN]
         variable = self._config.auth.secret_env
         if status in (401, 403):
             advice = f"see that {variable} holds a valid secret that may read this"
@@ -135,6 +135,13 @@ class Api:
         else:
             advice = "see that the resource's params fit the API"
         return UnavailableError(f"{address} answers {status}: {advice}{f' (it says: {said})' if said else ''}")
+
+    def _clean(self, text: str) -> str:
+        """An API may repeat what it was sent, also as it was sent, or with JSON's other way to write a slash."""
+        as_basic = base64.b64encode(f"{self._config.auth.user}:{self._secret}".encode()).decode()
+        for secret in (self._secret, self._secret.replace("/", r"\/"), as_basic):
+            text = text.replace(secret, "***")
+        return text
 
 
 class _Refused(HTTPError):

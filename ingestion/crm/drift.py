@@ -56,6 +56,8 @@ class Shape:
     def _changes(self, known: Mapping[str, KnownField], used: frozenset[str]) -> Iterator[Change]:
         for path in self._seen:
             if path not in known:
+                if len(known) >= _MOST_FIELDS:
+                    continue
                 kinds = " or ".join(sorted(self._types[path])) or "null"
                 yield Change(field=path, what="appeared", detail=kinds, used=path in used)
         for path, field in known.items():
@@ -71,12 +73,14 @@ class Shape:
         """What is known from now on."""
         merged = dict(known)
         for path in {*self._seen, *self._types}:
+            if path not in known and len(known) >= _MOST_FIELDS:
+                continue
             before = known.get(path)
             always = self._seen[path] == self._objects[_parent(path)] and (not known or before is None or before.always)
             types = sorted({*self._types.get(path, ()), *(before.types if before else ())})
             merged[path] = KnownField(types=types, always=always)
         for path in known.keys() - self._seen.keys():
-            if self._objects[_parent(path)]:
+            if path in merged and self._objects[_parent(path)]:
                 merged[path] = KnownField(types=merged[path].types, always=False)
         return merged
 

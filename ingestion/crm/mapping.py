@@ -17,6 +17,7 @@ import orjson
 from feature_repo.contract import ORDERED, is_timestamp, time_of
 from ingestion.collector_events import iso
 from ingestion.crm.config import Customers, Orders, Resource, Where
+from ingestion.large_orders import fitted
 
 _NOTHING: tuple[Any, ...] = (None, "", [], {})
 _NO = (False, 0, "false", "0")
@@ -24,6 +25,7 @@ _NO = (False, 0, "false", "0")
 # may be written as 20260131.
 _MILLISECONDS = 100_000_000_000
 _SECONDS = 100_000_000
+_BEYOND = 2**63
 
 
 def at(record: Any, where: Where) -> Any:
@@ -51,6 +53,10 @@ def moment(value: Any) -> datetime | None:
     try:
         if isinstance(value, str) and is_timestamp(value):
             return time_of(value).astimezone(UTC)
+        if isinstance(value, str) and "-" in value.strip()[1:]:
+            # Other forms of ISO 8601: without seconds, with an offset like +0000, a day alone.
+            found = datetime.fromisoformat(value.strip())
+            return found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)
         seconds = float(value) if isinstance(value, str | int | float) and not isinstance(value, bool) else math.nan
         if not seconds >= _SECONDS:
             return None
@@ -70,12 +76,24 @@ def event_of(name: str, kind: str, record: Any, resource: Orders | Customers) ->
     Returns:
         An event whose ``messageId`` follows from the rest of it, so that the same always has the same.
     """
+    record = _writable(record)
     event = _order(name, record, resource) if isinstance(resource, Orders) else _identify(record, resource)
     if not isinstance(record, Mapping):
         event["record"] = record
     said = orjson.dumps(event, option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS)
     id_ = f"{name}:{kind}:{blake2b(said, digest_size=16).hexdigest()}"
     return {"messageId": id_, **event, "context": {**event.get("context", {}), "api": name, "resource": kind}}
+
+
+def _writable(value: Any) -> Any:
+    """A value of an answer as JSON can be written: Python reads halves of emojis and numbers of any length, too."""
+    if isinstance(value, str):
+        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if isinstance(value, int) and not -_BEYOND <= value < _BEYOND:
+        return str(value)
+    if isinstance(value, dict):
+        return {_writable(name): _writable(part) for name, part in value.items()}
+    return [_writable(part) for part in value] if isinstance(value, list) else value
 
 
 def _order(name: str, record: Any, resource: Orders) -> dict[str, Any]:
@@ -95,7 +113,7 @@ def _order(name: str, record: Any, resource: Orders) -> dict[str, Any]:
         "revenue": _number(at(record, fields.revenue)),
         "total": _number(at(record, fields.total)),
         "currency": _text(at(record, fields.currency)),
-        "products": products,
+        "products": fitted(products),
     }
     country = _text(at(record, fields.country))
     return _filled(

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from ingestion.stopping import StopRequest
 
 _REPORT_SECONDS = 10.0
+# Paginators that count where a page begins.
+_BY_PLACE = ("cursor", "offset", "page_number")
 
 
 @dataclass(frozen=True)
@@ -69,8 +71,8 @@ def pull(ends: Ends, name: str) -> Pulled:
     state = ends.state.resources.setdefault(name, ResourceState())
     try:
         done = _Pull(ends, name, state).run()
-    except ShelfwiseError as error:
-        state.failure = str(error)
+    except Exception as error:
+        state.failure = str(error) if isinstance(error, ShelfwiseError) else f"{type(error).__name__}: {error}"
         ends.state.save(ends.config.name)
         raise
     if done.finished:
@@ -89,6 +91,7 @@ class _Pull:
         self._now = datetime.now(UTC)
         self._newest: datetime | None = None
         self._ascending = self._resource.incremental.ascending
+        self._by_place = self._resource.paginator.get("type") in _BY_PLACE
         self._shape = Shape()
         self._done = Pulled()
         self._told = time.monotonic()
@@ -100,6 +103,12 @@ class _Pull:
             since = self._query(since)
         if self._ends.stop:
             return self._done
+        if self._done.records and not self._newest:
+            path = self._resource.incremental.cursor_path
+            raise InputError(
+                f"{self._name}: no record says at {path} when it changed, so that everything would be read each time: see "
+                "that cursor_path is right, and that there are times there (ISO 8601, or seconds since 1970)"
+            )
         self._remember(self._reached())
         self._done.changes = self._shape.against(self._state.fields, used_paths(self._resource))
         self._state.fields = self._shape.merged(self._state.fields)
@@ -120,7 +129,15 @@ class _Pull:
             results += len(records)
             if self._ends.stop:
                 break
+            if self._by_place and self._ascending and self._newest and self._newest > since:
+                # A record that changes now goes to the end, all behind it move up, and the next page would begin too late.
+                return self._newest
             if most and results >= most:
+                if not self._ascending:
+                    raise InputError(
+                        f"{self._name}: the API gives {most:,} records of a query (most_results) and not in order of "
+                        f"{self._resource.incremental.cursor_path}: see that params or json ask for that order"
+                    )
                 if not self._newest or self._newest <= since:
                     raise InputError(
                         f"{self._name}: more than {most:,} records have changed at {since.isoformat()}, and the API does "

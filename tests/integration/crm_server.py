@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -29,6 +29,7 @@ class CrmServer:
         page: records on a page.
         repeat: how many records of a page are given again at the beginning of the next.
         faults: what to answer instead, by the number of the request.
+        before: what happens in the shop before a request is answered, by its number.
         stall_at: number of the request of which only half the answer is sent; then it hangs.
         requests: what was asked for.
     """
@@ -38,6 +39,7 @@ class CrmServer:
     repeat: int = 0
     faults: dict[int, Fault] = field(default_factory=dict)
     stall_at: int | None = None
+    before: dict[int, Callable[[], None]] = field(default_factory=dict)
     next_host: str = ""
     requests: list[str] = field(default_factory=list)
     times: list[float] = field(default_factory=list)
@@ -104,6 +106,8 @@ def crm_server() -> Iterator[CrmServer]:
             number = len(server.requests)
             server.requests.append(self.path)
             server.times.append(time.monotonic())
+            if happens := server.before.get(number):
+                happens()
             if SECRET not in (self.headers["X-Shopify-Access-Token"] or self.headers["Authorization"] or ""):
                 self._answer(401, {"errors": f"no such token: {self.headers['X-Shopify-Access-Token']}"}, {})
                 return False

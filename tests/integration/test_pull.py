@@ -271,8 +271,8 @@ def test_contacts_by_search_and_more_than_it_gives(
     )
     config = configured(tmp_path, crm, more, "hubspot")
     done = pull(shop, config)
-    # Two of the three searches begin with the last record of the one before.
-    assert done.stdout == "customers: 25 records; 22 sent, 2 known already, 1 left out, 0 sent to the quarantine\n"
+    # Each of the six searches after the first begins with the last record of the one before.
+    assert done.stdout == "customers: 29 records; 22 sent, 6 known already, 1 left out, 0 sent to the quarantine\n"
     events = {record.event["userId"]: record.event for record in topic.read()}
     assert len(events) == 22
     assert check(events["c7"]) is None
@@ -280,11 +280,38 @@ def test_contacts_by_search_and_more_than_it_gives(
     # A contact that changed is news, also when it is as it was before.
     crm.records["contacts"][7] = contact(700, lifecyclestage="lead") | {"id": "7"}
     crm.records["contacts"][7]["properties"]["shop_id"] = "c7"
-    assert pull(shop, config).stdout.startswith("customers: 25 records; 1 sent, 23 known already, 1 left out")
+    assert pull(shop, config).stdout.startswith("customers: 29 records; 1 sent, 27 known already, 1 left out")
     assert [record.event["traits"] for record in topic.read() if record.event["userId"] == "c7"] == [
         {"lifecycleStage": "customer"},
         {"lifecycleStage": "lead"},
     ]
+
+
+def test_a_record_that_changes_meanwhile_hides_no_other(
+    shop: dict[str, str], topic: EventsTopic, crm: CrmServer, tmp_path: Path
+) -> None:
+    days = [START + timedelta(days=number) for number in range(8)]
+    crm.records["contacts"] = [
+        {"id": str(number), "updated_at": at.isoformat(), "properties": {}} for number, at in enumerate(days)
+    ]
+    crm.page = 3
+
+    def change() -> None:
+        crm.records["contacts"][1]["updated_at"] = (days[-1] + timedelta(days=1)).isoformat()
+
+    crm.before[1] = change  # all that follows moves up by one place
+    assert pull(shop, configured(tmp_path, crm, "", "hubspot")).returncode == 0
+    assert {record.event["userId"] for record in topic.read()} == {str(number) for number in range(8)}
+
+
+def test_a_cursor_that_is_no_time_is_told(
+    shop: dict[str, str], topic: EventsTopic, crm: CrmServer, tmp_path: Path
+) -> None:
+    crm.records["orders"] = [order(number) for number in range(2)]
+    done = pull(shop, configured(tmp_path, crm, "[orders.incremental]\ncursor_path = 'changed_at'\n"))
+    assert done.returncode == 1
+    assert "orders: no record says at changed_at when it changed" in done.stdout + (done.stderr or "")
+    assert len(topic.read()) == 2, "what was read has been sent all the same"
 
 
 def test_fields_that_change_are_reported_once(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import orjson
 import pytest
 from ga_exports import FIRST_MICROS, ga4_item, ga4_row
 
@@ -98,6 +99,16 @@ def test_a_long_list_becomes_events_of_a_size_that_may_pass() -> None:
     assert len({part["messageId"] for part in parts}) == len(parts) == 3
     shown = [product for part in parts for product in part["properties"]["products"]]
     assert [product["position"] for product in shown] == list(range(1, 151))
+
+
+def test_an_order_stays_one_however_large() -> None:
+    changes = {"ecommerce": {"transaction_id": "T1"}}
+    [some] = events(ga4_row("purchase", items=[ga4_item(number) for number in range(75)], **changes))
+    assert len(some["properties"]["products"]) == 75
+    assert some["properties"]["products"][0]["name"] == "Mug 0"
+    [many] = events(ga4_row("purchase", items=[ga4_item(number) for number in range(400)], **changes))
+    assert len(orjson.dumps(many)) < 32_768
+    assert many["properties"]["products"][399] == {"product_id": "sku-399", "price": 9.5, "quantity": 1}
 
 
 def test_ids_are_stable_and_of_rows() -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 
 from feature_repo.contract import check
 from ingestion.crm import config
 from ingestion.crm.drift import Shape, used_paths
 from ingestion.crm.mapping import event_of, moment, wanted
+from ingestion.crm.state import KnownField
 from ingestion.health_checks import ApiPull, Status, pull_checks
 
 ORDER: dict[str, Any] = {
@@ -167,3 +169,48 @@ def test_pulls_in_the_health() -> None:
     assert (failed.status, failed.advice, failed.detail) == (Status.ALARM, "answers 401", "never came to its end")
     assert drifted.status is Status.ALARM
     assert "id vanished" in drifted.advice
+
+
+@pytest.mark.parametrize(
+    ("said", "meant"),
+    [
+        ("2026-01-31T12:00:00.000+0000", "2026-01-31T12:00:00+00:00"),
+        ("2026-01-31T12:00Z", "2026-01-31T12:00:00+00:00"),
+        ("2026-01-31T12:00:00-05:00", "2026-01-31T17:00:00+00:00"),
+        ("2026-01-31", "2026-01-31T00:00:00+00:00"),
+        ("20260131", None),
+        ("next-week", None),
+        ("-1", None),
+    ],
+)
+def test_times_in_all_forms_of_iso_8601(said: str, meant: str | None) -> None:
+    found = moment(said)
+    assert (found.isoformat() if found else None) == meant
+
+
+def test_what_json_cannot_be_written_with_stops_nothing(shop: config.PullConfig) -> None:
+    line = {"product_id": 7, "price": 1, "quantity": 1, "title": "Mug \ud83d"}
+    made = event(shop, ORDER | {"line_items": [line]})
+    assert check(made) is None
+    assert made["properties"]["products"][0]["name"] == "Mug \ufffd"
+    customer = {"id": 7, "updated_at": "2026-01-01T00:00:00Z", "tags": 10**20}
+    assert event(shop, customer, "customers")["traits"] == {"tags": str(10**20)}
+
+
+def test_an_order_of_very_many_lines_still_fits_into_an_event(shop: config.PullConfig) -> None:
+    line = {"price": "19.90", "quantity": 2, "title": "A mug with a long name " * 5, "vendor": "Potters of Alba"}
+    made = event(shop, ORDER | {"line_items": [{"product_id": number, **line} for number in range(400)]})
+    assert check(made) is None
+    assert len(orjson.dumps(made)) < 32_768
+    assert made["properties"]["products"][399] == {"product_id": "399", "price": 19.9, "quantity": 2}
+
+
+def test_keys_that_are_data_do_not_become_fields_for_ever() -> None:
+    known: dict[str, KnownField] = {}
+    for pull in range(4):
+        shape = Shape()
+        for number in range(600):
+            shape.add({"lines": {f"{pull}-{number}": 1}})
+        known = shape.merged(known)
+    assert len(known) < 2_000
+    assert not [change for change in shape.against(known, frozenset()) if change.what == "appeared"]

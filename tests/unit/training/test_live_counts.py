@@ -89,6 +89,18 @@ def test_what_a_version_did_before_it_was_promoted_again_does_not_count(service:
     assert live.look(again)["v2"] == {ANSWERS: 20, FAILURES: 0}
 
 
+def test_it_is_known_that_a_version_was_gone_back_to(service: dict[str, Counts]) -> None:
+    service["v1"] = {ANSWERS: 100.0}
+    live.look(STACK[:1])
+    live.look(STACK)
+    assert not live.was_gone_back_to(STACK)
+    assert live.look(STACK[:1])["v1"][ANSWERS] == 100, "going back is no promotion: what it did before counts"
+    assert live.was_gone_back_to(STACK[:1])
+    again = (STACK[0], Promotion("v2", "2026-01-03T00:00:00", ""))
+    live.look(again)
+    assert not live.was_gone_back_to(again)
+
+
 LIMITS = WatchSettings(min_requests=100, max_failure_rise=0.01, max_fallback_rise=0.1, max_latency_ratio=1.5)
 
 
