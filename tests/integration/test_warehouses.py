@@ -73,6 +73,7 @@ class Warehouse:
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnStack]:
     """Delta tables with the contract's rows, and a Redis."""
     stack = OwnStack.at(tmp_path_factory.mktemp("warehouses"))
+    rows_of_the_contract = len(contract.ITEMS)
     with stack.exported():
         tables.create_missing_tables()
         for table, rows in contract.ROWS.items():
@@ -81,6 +82,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnStack]:
         assert up.returncode == 0, up.stdout
         yield stack
         stack.deploy("down")
+    del contract.ITEMS[rows_of_the_contract:]  # those that tests wrote late
 
 
 @pytest.fixture(scope="module", params=["delta", "postgres", "spark"])

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pyarrow as pa
@@ -87,6 +89,11 @@ def well_kept(first: Offsets | None = None) -> None:
     write(EVENTS, [event(None, 0), event(None, 1)])
     write(QUARANTINE, [refusal(None, 2)])
     write(LEDGER, [batch("uuid:0", 4, 2, 1, source="/data/events.jsonl")])
+
+
+def waits(monkeypatch: pytest.MonkeyPatch, happens: Callable[[float], None]) -> None:
+    """Let something happen whenever the reconciliation waits; other threads of this process may wait as they like."""
+    monkeypatch.setattr(reconcile, "time", SimpleNamespace(monotonic=time.monotonic, sleep=happens))
 
 
 def failing(result: Reconciliation) -> list[tuple[str, str, int]]:
@@ -246,7 +253,7 @@ def test_waiting_ends_when_the_tables_have_what_was_there_at_the_start(
         write(LEDGER, [batch("0:9 1:4", 3, 3, 0)], {0: 9, 1: 4})
         kafka.following = {0: 20, 1: 4}
 
-    monkeypatch.setattr(reconcile.time, "sleep", stream)
+    waits(monkeypatch, stream)
     result = reconcile.reconcile(wait_seconds=60)
     assert (result.waiting, failing(result)) == (11, [])
 
@@ -260,7 +267,7 @@ def test_tables_that_are_being_written_are_looked_at_again(monkeypatch: pytest.M
         write(QUARANTINE, [], {0: 7, 1: 4})
         write(LEDGER, [batch("0:7 1:4", 1, 1, 0)], {0: 7, 1: 4})
 
-    monkeypatch.setattr(reconcile.time, "sleep", stream)
+    waits(monkeypatch, stream)
     assert failing(reconcile.reconcile()) == [("stored beyond the topic's end", "events", 1)]
 
 
