@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Any
 
-from feast import RepoConfig
 from feast.data_source import DataSource
 from feast.infra.offline_stores.contrib.postgres_offline_store import postgres as feast_postgres
 from feast.infra.offline_stores.contrib.postgres_offline_store.postgres import (
@@ -13,12 +11,11 @@ from feast.infra.offline_stores.contrib.postgres_offline_store.postgres import (
     PostgreSQLOfflineStoreConfig,
 )
 from feast.infra.offline_stores.contrib.postgres_offline_store.postgres_source import PostgreSQLSource
-from feast.infra.offline_stores.offline_store import RetrievalJob
 from pydantic import model_validator
 
 from feature_repo.settings import get_settings
 from feature_repo.tables import Table
-from feature_repo.warehouses.late import BEGINNING, rows_since
+from feature_repo.warehouses.late import TakesLateRows
 
 # For each row that is asked about, one step down the primary key of the published table. Feast's own pairs it with all
 # earlier rows of its key and then picks the newest, which for a long history is thousands of times as many rows.
@@ -92,36 +89,7 @@ class OfflineStoreConfig(PostgreSQLOfflineStoreConfig):
         return {**own, **given}
 
 
-class OfflineStore(PostgreSQLOfflineStore):
+class OfflineStore(TakesLateRows, PostgreSQLOfflineStore):
     """Feast's Postgres offline store."""
 
-    @staticmethod
-    def pull_latest_from_table_or_query(
-        config: RepoConfig,
-        data_source: DataSource,
-        join_key_columns: list[str],
-        feature_name_columns: list[str],
-        timestamp_field: str,
-        created_timestamp_column: str | None,
-        start_date: datetime,
-        end_date: datetime,
-    ) -> RetrievalJob:
-        """The newest row of each key among those of a time, and those written since it began (see :mod:`.late`)."""
-        late = PostgreSQLSource(
-            name=data_source.name,
-            query=rows_since(
-                data_source.get_table_query_string(), timestamp_field, created_timestamp_column, start_date
-            ),
-            timestamp_field=timestamp_field,
-            created_timestamp_column=created_timestamp_column,
-        )
-        return PostgreSQLOfflineStore.pull_latest_from_table_or_query(
-            config,
-            late,
-            join_key_columns,
-            feature_name_columns,
-            timestamp_field,
-            created_timestamp_column,
-            BEGINNING,
-            end_date,
-        )
+    source = PostgreSQLSource

@@ -6,7 +6,6 @@ Checked without a server: the configuration, and the SQL that Feast makes (tests
 from __future__ import annotations
 
 import json
-from datetime import datetime
 from typing import Any
 
 import pandas as pd
@@ -24,7 +23,7 @@ from pydantic import model_validator
 
 from feature_repo.settings import get_settings
 from feature_repo.tables import Table
-from feature_repo.warehouses.late import BEGINNING, rows_since
+from feature_repo.warehouses.late import TakesLateRows
 
 # Feast asks for a connection by this name.
 _TYPE = "snowflake.offline"
@@ -65,8 +64,12 @@ class OfflineStoreConfig(SnowflakeOfflineStoreConfig):
         return {**{name: value for name, value in own.items() if value}, **given, "type": _TYPE}
 
 
-class OfflineStore(SnowflakeOfflineStore):
+class OfflineStore(TakesLateRows, SnowflakeOfflineStore):
     """Feast's Snowflake offline store."""
+
+    source = SnowflakeSource
+    moment = "'{}'::TIMESTAMP_TZ"
+    column = '"{}"'
 
     @staticmethod
     def get_historical_features(
@@ -83,37 +86,6 @@ class OfflineStore(SnowflakeOfflineStore):
             on_demand_feature_views=job.on_demand_feature_views,
             feature_views=feature_views,
             metadata=job.metadata,
-        )
-
-    @staticmethod
-    def pull_latest_from_table_or_query(
-        config: RepoConfig,
-        data_source: DataSource,
-        join_key_columns: list[str],
-        feature_name_columns: list[str],
-        timestamp_field: str,
-        created_timestamp_column: str | None,
-        start_date: datetime,
-        end_date: datetime,
-    ) -> RetrievalJob:
-        """The newest row of each key among those of a time, and those written since it began (see :mod:`.late`)."""
-        about, written = (f'"{name}"' if name else None for name in (timestamp_field, created_timestamp_column))
-        table = data_source.get_table_query_string()
-        late = SnowflakeSource(
-            name=data_source.name,
-            query=rows_since(table, str(about), written, start_date, "'{}'::TIMESTAMP_TZ".format),
-            timestamp_field=timestamp_field,
-            created_timestamp_column=created_timestamp_column,
-        )
-        return SnowflakeOfflineStore.pull_latest_from_table_or_query(
-            config,
-            late,
-            join_key_columns,
-            feature_name_columns,
-            timestamp_field,
-            created_timestamp_column,
-            BEGINNING,
-            end_date,
         )
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import warnings
-from datetime import datetime
 from typing import Any
 
 from feast import RepoConfig
@@ -21,7 +20,7 @@ from pydantic import model_validator
 
 from feature_repo.spark import connectors, session_config
 from feature_repo.tables import Table
-from feature_repo.warehouses.late import BEGINNING, rows_since
+from feature_repo.warehouses.late import TakesLateRows
 
 # At each use, that the store is new.
 warnings.filterwarnings("ignore", message="The spark", category=RuntimeWarning)
@@ -54,36 +53,14 @@ class OfflineStoreConfig(SparkOfflineStoreConfig):
         return {**given, "spark_conf": {**own, **(given.get("spark_conf") or {})}}
 
 
-class OfflineStore(SparkOfflineStore):
+class OfflineStore(TakesLateRows, SparkOfflineStore):
     """Feast's Spark offline store."""
 
-    @staticmethod
-    def pull_latest_from_table_or_query(
-        config: RepoConfig,
-        data_source: DataSource,
-        join_key_columns: list[str],
-        feature_name_columns: list[str],
-        timestamp_field: str,
-        created_timestamp_column: str | None,
-        start_date: datetime,
-        end_date: datetime,
-    ) -> RetrievalJob:
-        """The newest row of each key among those of a time, and those written since it began (see :mod:`.late`)."""
+    source = SparkSource
+    moment = "TIMESTAMP '{}'"
+
+    @classmethod
+    def pull_latest_from_table_or_query(cls, config: RepoConfig, *args: Any, **kwargs: Any) -> RetrievalJob:
+        """See :class:`.late.TakesLateRows`."""
         get_spark_session_or_start_new_with_repoconfig(config.offline_store)  # or the source would start one of its own
-        table = data_source.get_table_query_string()
-        late = SparkSource(
-            name=data_source.name,
-            query=rows_since(table, timestamp_field, created_timestamp_column, start_date, "TIMESTAMP '{}'".format),
-            timestamp_field=timestamp_field,
-            created_timestamp_column=created_timestamp_column,
-        )
-        return SparkOfflineStore.pull_latest_from_table_or_query(
-            config,
-            late,
-            join_key_columns,
-            feature_name_columns,
-            timestamp_field,
-            created_timestamp_column,
-            BEGINNING,
-            end_date,
-        )
+        return super().pull_latest_from_table_or_query(config, *args, **kwargs)
