@@ -28,8 +28,8 @@ status: setup ## what runs, where, and whether it is ready (fails unless all of 
 logs: setup ## follow the logs of everything (Ctrl-C ends it)
 	@$(PYTHON) -m deploy logs --follow
 
-test: setup ## all tests; the integration tests start their own broker, Redis and so on, beside a running stack
-	@$(PYTHON) -m pytest
+test: setup ## all tests, two files at a time; the integration tests start their own broker, Redis and so on, beside a running stack
+	@$(PYTHON) -m pytest -n 2 --dist loadfile
 
 test-unit: setup ## the tests that need no servers, in under a minute
 	@$(PYTHON) -m pytest tests/unit
