@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from feature_repo.aggregates import Action
 from feature_repo.reading import Floats
 from feature_repo.shelf import UNKNOWN, Codes, Items
+from feature_repo.ties import Ties
 from feature_repo.visitors import CUSTOMER_SUMS, Visitors, log_prices
 
 _SEEN, _CARTED, _ORDERED, _REMOVED = (
@@ -104,25 +105,26 @@ class Embeddings:
     """Where visitors and items lie in the candidate model's space.
 
     Attributes:
-        items: item vectors by code, shape (items, factors); zero for an item that the model does not know.
-        directions: the same, scaled to length 1 (or 0).
+        directions: item vectors by code, scaled to length 1, shape (items, factors); zero for an item that the model does not
+            know.
+        lengths: what they were scaled by, 0 for unknown items, shape (items,).
         visitors: visitor vectors, shape (visitors, factors); zero for one without known interactions.
         last: direction of each visitor's last known item, shape (visitors, factors).
         session: mean direction of the items of the present visit, shape (visitors, factors).
         following_last, following_session, following_earlier: the share of turns from the visitor's last item, from all
-            items of the present visit and from those of earlier ones that led to each item, shape (visitors, items).
-        together: how much each item is turned to together with all of them, likewise.
+            items of the present visit and from those of earlier ones that led to each item.
+        together: how much each item is turned to together with all of them.
     """
 
-    items: NDArray[np.float32]
     directions: NDArray[np.float32]
+    lengths: NDArray[np.float32]
     visitors: NDArray[np.float32]
     last: NDArray[np.float32]
     session: NDArray[np.float32]
-    following_last: NDArray[np.float32]
-    following_session: NDArray[np.float32]
-    following_earlier: NDArray[np.float32]
-    together: NDArray[np.float32]
+    following_last: Ties
+    following_session: Ties
+    following_earlier: Ties
+    together: Ties
 
 
 def features(
@@ -206,21 +208,25 @@ def _higher(values: Floats, numbers: NDArray[np.integer]) -> Floats:
 
 
 def _closeness(codes: Codes, owner: NDArray[np.integer], embeddings: Embeddings) -> dict[str, Floats]:
-    vectors, directions = embeddings.items[codes], embeddings.directions[codes]
-
-    def product(left: NDArray[np.float32], right: NDArray[np.float32]) -> Floats:
-        values = np.einsum("nf,nf->n", left, right[owner])
-        known = np.any(left, axis=1) & np.any(right, axis=1)[owner]
-        return np.where(known, values, np.nan)
-
+    lengths = embeddings.lengths[codes]
+    directions = embeddings.directions[codes]
+    of_visitors = np.stack([embeddings.visitors, embeddings.last, embeddings.session], axis=1)
+    known = (lengths > 0)[:, None] & np.any(of_visitors, axis=2)[owner]
+    # One visitor's need not be copied for each of his candidates.
+    theirs = (
+        of_visitors[owner]
+        if len(of_visitors) > 1
+        else np.broadcast_to(of_visitors, (len(codes), *of_visitors.shape[1:]))
+    )
+    products = np.where(known, np.einsum("nf,nvf->nv", directions, theirs), np.nan)
     return {
-        "als_score": product(vectors, embeddings.visitors),
-        "similarity_to_last": product(directions, embeddings.last),
-        "similarity_to_session": product(directions, embeddings.session),
-        "following_last": embeddings.following_last[owner, codes],
-        "following_session": embeddings.following_session[owner, codes],
-        "following_earlier": embeddings.following_earlier[owner, codes],
-        "viewed_together": embeddings.together[owner, codes],
+        "als_score": products[:, 0] * lengths,
+        "similarity_to_last": products[:, 1],
+        "similarity_to_session": products[:, 2],
+        "following_last": embeddings.following_last.at(owner, codes),
+        "following_session": embeddings.following_session.at(owner, codes),
+        "following_earlier": embeddings.following_earlier.at(owner, codes),
+        "viewed_together": embeddings.together.at(owner, codes),
     }
 
 
@@ -230,8 +236,9 @@ def _affinities(visitors: Visitors, candidates: Items, owner: NDArray[np.integer
     weights = interest / np.where(total > 0, total, 1.0)[:, None]
 
     def share(theirs: Codes, own: Codes) -> Floats:
-        same = (theirs[owner] == own[:, None]) & (own != UNKNOWN)[:, None]
-        return np.where(total[owner] > 0, (weights[owner] * same).sum(axis=1), np.nan)
+        same = theirs[owner] == own[:, None]
+        shares = np.einsum("nk,nk->n", weights[owner], same)
+        return np.where(total[owner] > 0, np.where(own == UNKNOWN, 0.0, shares), np.nan)
 
     priced = np.where(np.isnan(visitors.log_prices), 0.0, weights)
     mass = priced.sum(axis=1)
@@ -245,48 +252,88 @@ def _affinities(visitors: Visitors, candidates: Items, owner: NDArray[np.integer
     }
 
 
+@dataclass(frozen=True)
+class _Meetings:
+    """Where candidates occur in the sequences of their visitors: few pairs, so that only these are looked at.
+
+    Attributes:
+        size: how many candidates there are.
+        candidate: which candidate, ascending, shape (pairs,).
+        visitor: row of its visitor, shape (pairs,).
+        step: place in the sequence, ascending for each candidate, shape (pairs,).
+    """
+
+    size: int
+    candidate: NDArray[np.intp]
+    visitor: NDArray[np.integer]
+    step: NDArray[np.intp]
+
+    @classmethod
+    def of(cls, sequences: Codes, codes: Codes, owner: NDArray[np.integer]) -> _Meetings:
+        """Of candidates with sequences of shape (visitors, k)."""
+        candidate, step = np.nonzero(sequences[owner] == codes[:, None])
+        return cls(len(codes), candidate, owner[candidate], step)
+
+    def values(self, sequences: NDArray[Any]) -> NDArray[Any]:
+        """What stands there in something of shape (visitors, k); shape (pairs,)."""
+        return sequences[self.visitor, self.step]
+
+    def count(self, chosen: NDArray[np.bool_]) -> NDArray[np.intp]:
+        """How many chosen pairs each candidate has, shape (size,)."""
+        return np.bincount(self.candidate[chosen], minlength=self.size)
+
+    def newest(self, values: NDArray[Any], chosen: NDArray[np.bool_] | None = None) -> Floats:
+        """The value of each candidate's first pair, of the chosen ones; NaN without any. Shape (size,)."""
+        candidate = self.candidate if chosen is None else self.candidate[chosen]
+        first = np.flatnonzero(np.diff(candidate, prepend=-1))
+        found = np.full(self.size, np.nan)
+        found[candidate[first]] = (values if chosen is None else values[chosen])[first]
+        return found
+
+    def least(self, values: Floats, chosen: NDArray[np.bool_]) -> Floats:
+        """The smallest value of each candidate's chosen pairs; NaN without any. Shape (size,)."""
+        found = np.full(self.size, np.inf)
+        np.minimum.at(found, self.candidate[chosen], values[chosen])
+        return np.where(np.isfinite(found), found, np.nan)
+
+
 def _own_history(visitors: Visitors, codes: Codes, owner: NDArray[np.integer]) -> dict[str, Floats]:
-    same = visitors.items[owner] == codes[:, None]
-    actions, hours = visitors.actions[owner], visitors.hours[owner]
-    newest, ever = same.argmax(axis=1), same.any(axis=1)
+    met = _Meetings.of(visitors.items, codes, owner)
+    actions, hours, now = met.values(visitors.actions), met.values(visitors.hours), met.values(visitors.in_session)
 
     def since(kind: NDArray[np.bool_]) -> Floats:
-        done = same & kind[actions]
-        least = np.where(done, hours, np.inf).min(axis=1)
-        return np.log1p(np.where(np.isfinite(least), least, np.nan))
+        return np.log1p(met.least(hours, kind[actions]))
 
     return {
-        "own_interest": np.log1p((visitors.interest[owner] * same).sum(axis=1)),
+        "own_interest": np.log1p(np.bincount(met.candidate, met.values(visitors.interest), minlength=met.size)),
         "hours_since_seen": since(_SEEN),
         "hours_since_carted": since(_CARTED),
         "hours_since_ordered": since(_ORDERED),
         "hours_since_removed": since(_REMOVED),
-        "times_in_session": (same & visitors.in_session[owner]).sum(axis=1),
-        "times_before": (same & ~visitors.in_session[owner]).sum(axis=1),
-        "steps_since": np.where(ever, newest, np.nan),
-        "last_action": np.where(ever, np.take_along_axis(actions, newest[:, None], axis=1)[:, 0], np.nan),
+        "times_in_session": met.count(now),
+        "times_before": met.count(~now),
+        "steps_since": met.newest(met.step),
+        "last_action": met.newest(actions),
     }
 
 
 def _exposure(visitors: Visitors, codes: Codes, owner: NDArray[np.integer]) -> dict[str, Floats]:
     """What the visitor was shown: where a product stood, also from the last one he turned to, says what he looks at."""
-    hours, positions = visitors.shown_hours, visitors.shown_positions.astype(float)
-    lists = np.cumsum(np.diff(hours, axis=1, prepend=hours[:, :1]) != 0, axis=1)
-    same = visitors.shown[owner] == codes[:, None]
-
-    def newest(chosen: NDArray[np.bool_], values: NDArray[Any]) -> Floats:
-        place, some = chosen.argmax(axis=1)[:, None], chosen.any(axis=1)
-        return np.where(some, np.take_along_axis(values, place, axis=1)[:, 0], np.nan)
-
-    last = (visitors.shown == visitors.items[:, :1]) & (visitors.shown != UNKNOWN)
-    list_of_last, place_of_last = newest(last, lists), newest(last, positions)
-    beside = same & (lists == list_of_last[:, None])[owner]
+    lists = np.cumsum(np.diff(visitors.shown_hours, axis=1, prepend=visitors.shown_hours[:, :1]) != 0, axis=1)
+    positions = visitors.shown_positions
+    known = np.flatnonzero(visitors.items[:, 0] != UNKNOWN)
+    last = _Meetings.of(visitors.shown[known], visitors.items[known, 0], np.arange(len(known)))
+    list_of_last, place_of_last = np.full((2, len(visitors)), np.nan)
+    list_of_last[known] = last.newest(last.values(lists[known]))
+    place_of_last[known] = last.newest(last.values(positions[known]))
+    met = _Meetings.of(visitors.shown, codes, owner)
+    place, of_list = met.values(positions), met.values(lists)
     return {
-        "times_shown": same.sum(axis=1),
-        "hours_since_shown": np.log1p(newest(same, hours[owner])),
-        "lists_since_shown": newest(same, lists[owner]),
-        "position_shown": newest(same, positions[owner]),
-        "position_from_last": newest(beside, positions[owner]) - place_of_last[owner],
+        "times_shown": np.bincount(met.candidate, minlength=met.size),
+        "hours_since_shown": np.log1p(met.newest(met.values(visitors.shown_hours))),
+        "lists_since_shown": met.newest(of_list),
+        "position_shown": met.newest(place),
+        "position_from_last": met.newest(place, of_list == list_of_last[met.visitor]) - place_of_last[owner],
     }
 
 

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -185,6 +187,17 @@ class Shelf:
         """Row numbers of products; :data:`UNKNOWN` for those not in the catalogue."""
         find = self.rows.get
         return np.array([find(product_id, UNKNOWN) for product_id in product_ids], dtype=np.int32)
+
+    def popular_in(self, department: int) -> Codes:
+        """The rows of a department, the most popular first."""
+        return self._popular_by_department[department]
+
+    @cached_property
+    def _popular_by_department(self) -> list[Codes]:
+        departments = self.items.department[self.popular]
+        order = np.argsort(departments, kind="stable")
+        bounds = np.searchsorted(departments[order], np.arange(departments.max(initial=UNKNOWN) + 2))
+        return [self.popular[order[begin:end]] for begin, end in pairwise(bounds.tolist())]
 
     def title(self, row: int) -> str:
         """What to call a product when talking to people."""

@@ -12,11 +12,10 @@ from scipy.sparse import csr_matrix
 
 from feature_repo.aggregates import NEXT
 from feature_repo.reading import Floats
+from feature_repo.ties import Codes, Ties
 
 if TYPE_CHECKING:
     from feature_repo.visitors import Visitors
-
-Codes = NDArray[np.int32]
 
 # Shrinks what is known of seldom seen products: so many turns more, to nowhere.
 SHRINKAGE = 10.0
@@ -58,13 +57,14 @@ class Successors:
             csr_matrix(both.multiply(scale[:, None]).multiply(scale[None, :])),
         )
 
-    def towards(self, seeds: Codes) -> NDArray[np.float32]:
-        """How much every product is turned to together with some, the first of which count most, shape (items,)."""
-        return weighted(seeds[None], 1.0 / np.arange(1, len(seeds) + 1)[None], self.together.shape[0], self.together)[0]
+    def towards(self, seeds: Codes) -> Ties:
+        """How much products are turned to together with some, the first of which count most; of visitor 0."""
+        return weighted(seeds[None], 1.0 / np.arange(1, len(seeds) + 1)[None], self.together)
 
     def between(self, items: Codes, others: Codes) -> NDArray[np.float32]:
         """How much pairs are turned to together, shape (items, others)."""
-        return np.asarray(self.together[items][:, others].toarray(), dtype=np.float32)
+        ties = weighted(items[:, None], np.ones((len(items), 1)), self.together)
+        return ties.at(np.arange(len(items))[:, None], others[None, :])
 
 
 def latest(visitors: Visitors) -> tuple[Floats, Floats, Floats]:
@@ -80,23 +80,20 @@ def latest(visitors: Visitors) -> tuple[Floats, Floats, Floats]:
     return weights(first & visitors.in_session), weights(first & ~visitors.in_session), weights(first)
 
 
-def weighted(items: Codes, weights: NDArray[Any], size: int, matrix: csr_matrix) -> NDArray[np.float32]:
-    """The weighted sum of each visitor's rows of a matrix, shape (visitors, size).
+def weighted(items: Codes, weights: NDArray[Any], matrix: csr_matrix) -> Ties:
+    """The weighted sum of each visitor's rows of a matrix.
 
     Args:
         items: product codes, shape (visitors, k).
         weights: of them, likewise; 0 for what does not count.
-        size: how many products there are.
-        matrix: shape (size, size).
+        matrix: shape (products, products).
     """
-    visitor, step = np.nonzero(weights)
-    codes = items[visitor, step]
-    # By hand: for the few rows of one request, scipy takes many times as long to make matrices as to multiply them.
-    begins, lengths = matrix.indptr[codes], np.diff(matrix.indptr)[codes]
-    places = np.arange(lengths.sum()) + np.repeat(begins - np.cumsum(lengths) + lengths, lengths)
-    cells = np.repeat(visitor, lengths) * size + matrix.indices[places]
-    values = np.repeat(weights[visitor, step].astype(float), lengths) * matrix.data[places]
-    return np.bincount(cells, values, minlength=len(items) * size).reshape(len(items), size).astype(np.float32)
+    visitors, step = np.nonzero(weights)
+    codes = items[visitors, step]
+    begins, ends = matrix.indptr[codes], matrix.indptr[codes + 1]
+    return Ties.rows(
+        visitors, weights[visitors, step], begins, ends - begins, matrix.indices, matrix.data, matrix.shape[1]
+    )
 
 
 def _sums(items: Any, weights: Any, rows: Mapping[str, int], decay: Floats) -> csr_matrix:

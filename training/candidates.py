@@ -84,6 +84,6 @@ def propose(
     shelf: Shelf, space: PlacedSpace, visitor: Visitors, embeddings: Embeddings, allowed: Mask, most: int
 ) -> tuple[Codes, NDArray[np.int8]]:
     """What the home page would rank for one visitor, and the source of each, both of shape (n <= most,)."""
-    situation = Situation(shelf, visitor, own_products(visitor), allowed, space, embeddings, embeddings.together[0])
+    situation = Situation(shelf, visitor, own_products(visitor), allowed, space, embeddings, embeddings.together)
     found = gather(situation, HOME_SHARES, most, fill=True)
     return found.rows, found.sources

@@ -13,20 +13,38 @@ NO_ROWS: Codes = np.empty(0, dtype=np.int32)
 
 def best(scores: NDArray[np.floating], allowed: Mask, most: int) -> Codes:
     """Allowed rows with the highest scores, best first; of equal scores, the lower row first."""
-    among = np.flatnonzero(allowed)
-    most = min(most, len(among))
-    if not most:
-        return NO_ROWS
-    least = -np.partition(-scores[among], most - 1)[most - 1]
-    rows = among[scores[among] >= least]
-    return rows[np.lexsort((rows, -scores[rows]))][:most].astype(np.int32)
+    rows = np.flatnonzero(allowed).astype(np.int32)
+    return rows[strongest(rows, scores[rows], most)]
+
+
+def strongest(codes: Codes, strengths: NDArray[np.floating], most: int) -> NDArray[np.intp]:
+    """Places of the highest strengths, best first; of equal ones, the lower code first."""
+    places: NDArray[np.intp] = np.arange(len(codes))
+    if most < len(codes):
+        least = -np.partition(-strengths, most - 1)[most - 1]
+        places = np.flatnonzero(strengths >= least)
+    return places[np.lexsort((codes[places], -strengths[places]))][:most]
+
+
+def first_allowed(order: Codes, allowed: Mask, most: int) -> Codes:
+    """The first allowed ones of rows in some order; looks no further than it must."""
+    found, begin, span = [NO_ROWS], 0, 2 * most
+    while begin < len(order) and sum(map(len, found)) < most:
+        part = order[begin : begin + span]
+        found.append(part[allowed[part]])
+        begin, span = begin + span, 2 * span
+    return np.concatenate(found)[:most]
 
 
 def first_places(codes: Codes) -> NDArray[np.intp]:
-    """Where each code appears first, ascending."""
+    """Where each code appears first, ascending; codes must not be negative."""
     if len(codes) < 2:
         return np.arange(len(codes))
-    return np.sort(np.unique(codes, return_index=True)[1])
+    places = np.arange(len(codes))
+    # From the last to the first, so that what is left is the first; the rest of the memory is never read.
+    first = np.empty(int(codes.max()) + 1, dtype=np.intp)
+    first[codes[::-1]] = places[::-1]
+    return np.flatnonzero(first[codes] == places)
 
 
 def once(codes: Codes) -> Codes:

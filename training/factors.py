@@ -46,21 +46,33 @@ class ItemFactors:
         placed = np.zeros((len(shelf), self.vectors.shape[1]), dtype=np.float32)
         rows = shelf.encode(self.ids)
         placed[rows[rows != UNKNOWN]] = self.vectors[rows != UNKNOWN]
-        return PlacedFactors(self, placed, _directions(placed))
+        lengths = np.linalg.norm(placed, axis=1).astype(np.float32)
+        scale = np.where(lengths > 0, lengths, 1).astype(np.float32)
+        return PlacedFactors(self, placed / scale[:, None], lengths)
 
 
 @dataclass(frozen=True)
 class PlacedFactors:
-    """Item factors by the codes of a shelf; ``vectors`` and ``directions`` have shape (len(shelf), factors)."""
+    """Item factors by the codes of a shelf.
+
+    Attributes:
+        factors: as learnt.
+        directions: scaled to length 1, shape (len(shelf), factors); zero for products that the model does not know.
+        lengths: what they were scaled by, 0 for those products, shape (len(shelf),).
+    """
 
     factors: ItemFactors
-    vectors: Vectors
     directions: Vectors
+    lengths: NDArray[np.float32]
 
     @cached_property
     def known(self) -> NDArray[np.bool_]:
         """Which rows of the shelf have factors."""
-        return np.asarray(self.directions.any(axis=1))
+        return np.asarray(self.lengths > 0)
+
+    def vectors(self, codes: Codes) -> Vectors:
+        """The factors of some rows, shape (..., factors)."""
+        return self.directions[codes] * self.lengths[codes][..., None]
 
     def fold_in(self, items: Codes, weights: NDArray[np.float64]) -> Vectors:
         """Visitor vectors, shape (visitors, factors), from interactions of shape (visitors, k).
@@ -69,7 +81,7 @@ class PlacedFactors:
         zeros. Repeated products add up.
         """
         weights = np.where(self._has_factors(items), weights, 0.0)
-        result = np.zeros((len(items), self.vectors.shape[1]), dtype=np.float32)
+        result = np.zeros((len(items), self.directions.shape[1]), dtype=np.float32)
         active = np.flatnonzero(weights.any(axis=1))
         if len(active):
             result[active] = self._solve(items[active], weights[active])
@@ -88,7 +100,7 @@ class PlacedFactors:
         return directions.sum(axis=1) / np.maximum(chosen.sum(axis=1), 1)[:, None].astype(np.float32)
 
     def _solve(self, items: Codes, weights: NDArray[np.float64]) -> NDArray[np.float64]:
-        vectors = self.vectors[items].astype(np.float64)
+        vectors = self.vectors(items).astype(np.float64)
         extra = self.factors.confidence * weights
         left = self.factors.gram + np.matmul(vectors.transpose(0, 2, 1), vectors * extra[:, :, None])
         right = ((extra + _first_of_each(items, weights))[:, :, None] * vectors).sum(axis=1)
@@ -104,8 +116,3 @@ def _first_of_each(items: Codes, weights: NDArray[np.float64]) -> NDArray[np.flo
     same = counted[:, :, None] == counted[:, None, :]
     repeated = np.tril(same, k=-1).any(axis=2)
     return ((counted != UNKNOWN) & ~repeated).astype(float)
-
-
-def _directions(vectors: Vectors) -> Vectors:
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return (vectors / np.where(lengths > 0, lengths, 1.0)).astype(np.float32)

@@ -9,11 +9,12 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
 from feature_repo.shelf import UNKNOWN, Codes, Shelf
+from feature_repo.ties import Ties
 
 MOST = 50
 # Shrinks the strength of pairs of seldom seen products.
 SHRINKAGE = 10.0
-# A visitor's latest interactions count as 1, 1/2, 1/3, ...
+# The products that proposals go with count as 1, 1/2, 1/3, ...
 LATEST = 20
 
 
@@ -55,22 +56,13 @@ class Neighbours:
         strengths[rows[there]] = np.where(codes != UNKNOWN, self.strengths[there], 0.0)
         return Neighbours(shelf.ids, neighbours, strengths)
 
-    def scores(self, items: Codes) -> NDArray[np.float32]:
-        """How strongly visitors' latest products point to every product, shape (visitors, items).
-
-        Args:
-            items: codes of each visitor's interactions, newest first, shape (visitors, k).
-        """
-        visitors, size = len(items), len(self.ids)
-        known = items != UNKNOWN
-        place = np.cumsum(known, axis=1)
-        visitor, step = np.nonzero(known & (place <= LATEST))
-        latest = items[visitor, step]
-        values = self.strengths[latest] / place[visitor, step, None]
-        # Padding has strength 0, so it does no harm wherever it points.
-        cells = visitor[:, None] * size + np.maximum(self.neighbours[latest], 0)
-        total = np.bincount(cells.ravel(), weights=values.ravel(), minlength=visitors * size)
-        return total.reshape(visitors, size).astype(np.float32)
+    def towards(self, seeds: Codes) -> Ties:
+        """How strongly products, the first of which count most, point to others; of visitor 0."""
+        latest = seeds[:LATEST]
+        values = self.strengths[latest] / np.arange(1, len(latest) + 1)[:, None]
+        known = values > 0
+        codes = self.neighbours[latest][known]
+        return Ties.summed(len(self.ids), np.zeros(len(codes), dtype=np.int64), codes, values[known])
 
     def between(self, items: Codes, others: Codes) -> NDArray[np.float32]:
         """How strongly each of ``others`` points to each of ``items``, shape (items, others)."""

@@ -6,9 +6,11 @@ just looked at is seldom what he turns to next, but often what he buys.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from enum import StrEnum
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +20,7 @@ from threadpoolctl import threadpool_limits
 
 from feature_repo.reading import Floats
 from feature_repo.settings import RankerSettings, TrainingSettings
+from training.compiled_trees import compiled
 
 
 class Purpose(StrEnum):
@@ -42,7 +45,15 @@ class Ranker:
 
     def log_odds(self, matrix: Floats) -> Floats:
         """What the trees say, shape (n,)."""
-        return np.asarray(self.trees.decision_function(matrix), dtype=float)
+        return self._compiled(matrix)
+
+    @cached_property
+    def _compiled(self) -> Callable[[Floats], Floats]:
+        return compiled(self.trees)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What is stored: not what was compiled, which any process does by itself in a moment."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
 
     def probabilities(self, log_odds: Floats) -> Floats:
         """Those that come of the trees' log-odds."""

@@ -146,7 +146,7 @@ class PlacedRecommender:
         if self.space is None or not self.knows(visitor, composition):
             return Situation(self.shelf, visitor, seeds, allowed, given=given, lifts=self._lifts(segments))
         embeddings = self.space.embed(visitor)
-        together = embeddings.together[0] if for_visitor else self.space.successors.towards(seeds)
+        together = embeddings.together if for_visitor else self.space.successors.towards(seeds)
         return Situation(self.shelf, visitor, seeds, allowed, self.space, embeddings, together, given)
 
     def _rank(self, situation: Situation, composition: Composition, most: int) -> tuple[Candidates, Floats]:

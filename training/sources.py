@@ -18,8 +18,9 @@ from feature_repo.filters import Mask
 from feature_repo.ranking import Embeddings
 from feature_repo.reading import Floats
 from feature_repo.shelf import UNKNOWN, Codes, Items, Shelf
+from feature_repo.ties import Ties
 from feature_repo.visitors import SESSION_GAP_HOURS, Visitors, log_prices
-from training.choosing import NO_ROWS, best, first_places, once
+from training.choosing import NO_ROWS, best, first_allowed, first_places, once, strongest
 from training.repurchases import DUE_SHARE, last_bought
 from training.space import PlacedSpace
 
@@ -66,7 +67,7 @@ class Situation:
         allowed: which rows may be proposed, shape (len(shelf),).
         space: what was learnt of products; None without a model.
         embeddings: of the visitor; None without a model.
-        together: how much every product is turned to together with the seeds, shape (len(shelf),); None without a model.
+        together: how much products are turned to together with the seeds, as of visitor 0; None without a model.
         given: the products that are to be put in order, each once, if the request names them.
         lifts: how many times as often each row is asked for in the visitor's country, and on his kind of device, as by all,
             shape (len(shelf),), as far as known; only for a visitor of whom nothing else is.
@@ -78,7 +79,7 @@ class Situation:
     allowed: Mask
     space: PlacedSpace | None = None
     embeddings: Embeddings | None = None
-    together: NDArray[np.float32] | None = None
+    together: Ties | None = None
     given: Codes = field(default_factory=lambda: NO_ROWS)
     lifts: Mapping[Source, Floats] = field(default_factory=dict)
 
@@ -135,14 +136,14 @@ def together(situation: Situation, most: int) -> Proposal:
     """What is looked at in the same visits as the seeds."""
     if situation.together is None:
         return _NOTHING
-    return _strongest(situation.together, situation, most)
+    return _tied(situation.together, situation, most)
 
 
 def following(situation: Situation, most: int) -> Proposal:
     """What customers turn to next, from what the visitor turned to in this visit."""
     if situation.embeddings is None:
         return _NOTHING
-    return _strongest(situation.embeddings.following_session[0], situation, most)
+    return _tied(situation.embeddings.following_session, situation, most)
 
 
 def shown(situation: Situation, most: int) -> Proposal:
@@ -155,7 +156,7 @@ def bought_together(situation: Situation, most: int) -> Proposal:
     """What is bought with the seeds."""
     if situation.space is None or not len(situation.seeds):
         return _NOTHING
-    return _strongest(situation.space.copurchases.scores(situation.seeds[None])[0], situation, most)
+    return _tied(situation.space.copurchases.towards(situation.seeds), situation, most)
 
 
 def taste(situation: Situation, most: int) -> Proposal:
@@ -163,7 +164,7 @@ def taste(situation: Situation, most: int) -> Proposal:
     if situation.space is None or situation.embeddings is None or not situation.embeddings.visitors[0].any():
         return _NOTHING
     factors = situation.space.factors
-    scores = factors.vectors @ situation.embeddings.visitors[0]
+    scores = factors.directions @ situation.embeddings.visitors[0] * factors.lengths
     rows = best(scores, situation.allowed & factors.known, most)
     return rows, np.clip(scores[rows], 0.0, 1.0)
 
@@ -213,11 +214,10 @@ def trending(situation: Situation, most: int) -> Proposal:
 
 def segment(situation: Situation, most: int) -> Proposal:
     """What is popular in the department that interests the visitor most."""
-    visitor, popular = situation.visitor, situation.shelf.popular
-    liked = favourite_department(visitor)
+    liked = favourite_department(situation.visitor)
     if liked == UNKNOWN:
         return _NOTHING
-    there = popular[situation.allowed[popular] & (situation.shelf.items.department[popular] == liked)][:most]
+    there = first_allowed(situation.shelf.popular_in(liked), situation.allowed, most)
     return there, _popularity(situation.shelf, there)
 
 
@@ -233,8 +233,7 @@ def device(situation: Situation, most: int) -> Proposal:
 
 def popular(situation: Situation, most: int) -> Proposal:
     """What everybody likes."""
-    order = situation.shelf.popular
-    rows = order[situation.allowed[order]][:most]
+    rows = first_allowed(situation.shelf.popular, situation.allowed, most)
     return rows, _popularity(situation.shelf, rows)
 
 
@@ -319,6 +318,15 @@ def _in_order(codes: Codes, situation: Situation, most: int) -> Proposal:
     """The allowed of some products in their order, with scores 1, 1/2, 1/3, ..."""
     rows = codes[situation.allowed[codes]][:most]
     return rows, 1 / np.arange(1, len(rows) + 1)
+
+
+def _tied(ties: Ties, situation: Situation, most: int) -> Proposal:
+    """The allowed products that the visitor is tied to most."""
+    codes, strengths = ties.of(0)
+    may = situation.allowed[codes] & (strengths > 0)
+    codes, strengths = codes[may], strengths[may]
+    order = strongest(codes, strengths, most)
+    return codes[order], np.minimum(strengths[order].astype(float), 1.0)
 
 
 def _strongest(scores: NDArray[np.floating], situation: Situation, most: int) -> Proposal:

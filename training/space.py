@@ -68,18 +68,18 @@ class PlacedSpace:
 
     def embed(self, visitors: Visitors) -> Embeddings:
         """Where visitors are, from their recent interactions alone."""
-        factors, successors, size = self.factors, self.successors, len(self.factors.vectors)
+        factors, successors = self.factors, self.successors
         of_session, of_earlier, of_all = latest(visitors)
         return Embeddings(
-            items=factors.vectors,
             directions=factors.directions,
+            lengths=factors.lengths,
             visitors=factors.fold_in(visitors.items, visitors.interest),
             last=factors.last(visitors),
             session=factors.session(visitors),
-            following_last=weighted(visitors.items, of_session == 1, size, successors.following),
-            following_session=weighted(visitors.items, of_session, size, successors.following),
-            following_earlier=weighted(visitors.items, of_earlier, size, successors.following),
-            together=weighted(visitors.items, of_all, size, successors.together),
+            following_last=weighted(visitors.items, of_session == 1, successors.following),
+            following_session=weighted(visitors.items, of_session, successors.following),
+            following_earlier=weighted(visitors.items, of_earlier, successors.following),
+            together=weighted(visitors.items, of_all, successors.together),
         )
 
 

@@ -32,8 +32,9 @@ def test_turns_fade_with_their_half_life() -> None:
 def test_a_shelf_without_turns_points_nowhere() -> None:
     read = Successors.from_columns({name: [None, None] for name in COLUMNS}, {"a": 0, "b": 1}, NOW)
     assert read.following.nnz == read.together.nnz == 0
-    assert read.towards(np.array([0], dtype=np.int32)).tolist() == [0.0, 0.0]
-    assert read.towards(np.array([], dtype=np.int32)).tolist() == [0.0, 0.0]
+    for seeds in ([0], []):
+        codes, strengths = read.towards(np.array(seeds, dtype=np.int32)).of(0)
+        assert len(codes) == len(strengths) == 0
 
 
 def test_the_latest_products_count_most_by_visit() -> None:
@@ -54,8 +55,9 @@ def test_the_latest_products_count_most_by_visit() -> None:
     assert earlier[0, :5].tolist() == [0.0, 0.0, 0.0, 0.0, 1.0]
     assert everything[0, :5].tolist() == [1.0, 0.0, 0.5, 0.0, pytest.approx(1 / 3)]
     assert not everything[1].any()
-    scores = weighted(of.items, session, 4, on.successors.following)
-    assert scores[0].tolist() == pytest.approx([0.0, 6 / (8 + SHRINKAGE), 2 / (8 + SHRINKAGE), 0.0])
+    codes, shares = weighted(of.items, session, on.successors.following).of(0)
+    assert codes.tolist() == [PAN, RAKE]
+    assert shares.tolist() == pytest.approx([6 / (8 + SHRINKAGE), 2 / (8 + SHRINKAGE)])
 
 
 def test_pairs_between_given_products() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from few_interactions import interactions
 from small_shelf import IDS, factors, neighbours, shelf, visitors
 
@@ -53,7 +54,7 @@ def test_padding_unknown_products_and_weightless_interactions_do_not_count() -> 
 def test_factors_follow_the_products_to_another_shelf() -> None:
     learnt = factors([[1.0, 0.0], [0.0, 2.0], [3.0, 3.0], [0.0, 0.0]])
     placed = learnt.on(shelf(ids=("new", "rake", "cup")))
-    assert placed.vectors.tolist() == [[0, 0], [3, 3], [1, 0]]
+    assert placed.vectors(np.arange(3)) == pytest.approx(np.array([[0, 0], [3, 3], [1, 0]]))
     assert placed.known.tolist() == [False, True, True]
 
 
@@ -99,11 +100,15 @@ def test_als_is_reproducible_and_leaves_out_what_nobody_touched() -> None:
 
 def test_latest_products_point_most_strongly() -> None:
     learnt = neighbours({"cup": [("pan", 0.6)], "rake": [("pan", 0.3), ("ball", 0.2)]})
-    scores = learnt.scores(np.array([[UNKNOWN, CUP, RAKE], [UNKNOWN, UNKNOWN, UNKNOWN]]))
-    np.testing.assert_allclose(scores, [[0, 0.6 + 0.15, 0, 0.1], [0, 0, 0, 0]], rtol=1e-6)
+    codes, strengths = learnt.towards(np.array([CUP, RAKE], dtype=np.int32)).of(0)
+    assert codes.tolist() == [PAN, BALL]
+    np.testing.assert_allclose(strengths, [0.6 + 0.15, 0.1], rtol=1e-6)
+    assert not len(learnt.towards(np.array([], dtype=np.int32)).of(0)[0])
 
 
 def test_neighbours_follow_the_products_to_another_shelf() -> None:
     learnt = neighbours({"cup": [("pan", 0.6), ("rake", 0.4)]})
     placed = learnt.on(shelf(ids=("rake", "cup")))
-    np.testing.assert_allclose(placed.scores(np.array([[1]])), [[0.4, 0.0]], rtol=1e-6)
+    codes, strengths = placed.towards(np.array([1], dtype=np.int32)).of(0)
+    assert codes.tolist() == [0]
+    np.testing.assert_allclose(strengths, [0.4], rtol=1e-6)

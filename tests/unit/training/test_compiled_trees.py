@@ -1,0 +1,44 @@
+"""Compiled trees beside scikit-learn's own answers."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from sklearn.ensemble import HistGradientBoostingClassifier
+
+from training.compiled_trees import compiled
+
+
+@pytest.fixture(scope="module")
+def rows() -> np.ndarray:
+    """Real numbers, whole ones, and some unknown ones."""
+    rng = np.random.default_rng(0)
+    matrix = np.column_stack([rng.normal(0, 50, 3000), rng.integers(-3, 9, 3000), rng.exponential(1e6, 3000)])
+    matrix[rng.random(matrix.shape) < 0.2] = np.nan
+    return matrix
+
+
+@pytest.fixture(scope="module")
+def trees(rows: np.ndarray) -> HistGradientBoostingClassifier:
+    known = np.nan_to_num(rows, nan=3.0)
+    chosen = (known[:, 0] > 10) ^ (known[:, 1] > 2) ^ (np.random.default_rng(1).random(len(rows)) < 0.1)
+    return HistGradientBoostingClassifier(max_iter=60, learning_rate=0.2, random_state=0).fit(rows, chosen)
+
+
+def test_the_answers_are_those_of_scikit_learn(trees: HistGradientBoostingClassifier, rows: np.ndarray) -> None:
+    theirs = trees.decision_function(rows)
+    assert np.ptp(theirs) > 5, "the trees tell rows apart"
+    assert np.abs(compiled(trees)(rows) - theirs).max() < 1e-4
+
+
+def test_what_was_learnt_without_gaps_takes_gaps_alike(rows: np.ndarray) -> None:
+    known = np.nan_to_num(rows)
+    trees = HistGradientBoostingClassifier(max_iter=10, random_state=0).fit(known, known[:, 1] > 0)
+    assert np.abs(compiled(trees)(rows) - trees.decision_function(rows)).max() < 1e-4
+
+
+def test_categories_are_not_taken_for_numbers(rows: np.ndarray) -> None:
+    kinds = np.nan_to_num(rows[:, 1:2]) + 3
+    trees = HistGradientBoostingClassifier(max_iter=3, categorical_features=[0]).fit(kinds, kinds[:, 0] % 2 == 1)
+    with pytest.raises(NotImplementedError):
+        compiled(trees)
