@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import lru_cache
 from itertools import chain, compress
@@ -92,7 +92,7 @@ class FreshRedisOnlineStore(RedisOnlineStore):
                 newest[key] = stamp.ToNanoseconds()
                 fields: dict[str | bytes, bytes] = {timestamp_field: stamp.SerializeToString()}
                 for name, value in values.items():
-                    fields[_field_key(table.name, name)] = value.SerializeToString()
+                    fields[field_key(table.name, name)] = value.SerializeToString()
                 pipeline.hset(key, mapping=fields)
             pipeline.execute()
         if progress:
@@ -115,12 +115,12 @@ class FreshRedisOnlineStore(RedisOnlineStore):
         """
         client = self._get_client(config.online_store)
         join_key = view.join_keys[0]
-        keys = _entity_keys(join_key, rows[join_key].to_pylist(), config.project)
+        keys = entity_keys(join_key, rows[join_key].to_pylist(), config.project)
         if keep_newer:
             rows, keys = self._not_older(client, f"_ts:{view.name}", rows, keys)
         times = _milliseconds(rows)
         names = [feature.name for feature in view.features]
-        fields = [_field_key(view.name, name) for name in names] + [f"_ts:{view.name}".encode()]
+        fields = [field_key(view.name, name) for name in names] + [f"_ts:{view.name}".encode()]
         columns = [online_values.encoded(rows[name].combine_chunks()) for name in names]
         columns.append([online_values.timestamp(ms) for ms in times])
         known = True
@@ -154,7 +154,7 @@ def _milliseconds(rows: pa.Table) -> list[int]:
     return rows["event_timestamp"].cast(pa.timestamp("ms", tz="UTC"), safe=False).cast(pa.int64()).to_pylist()
 
 
-def _entity_keys(join_key: str, names: list[str], project: str) -> list[bytes]:
+def entity_keys(join_key: str, names: Sequence[str], project: str) -> list[bytes]:
     """Redis keys as Feast makes them: its serialisation of one text value ends with length and text."""
     empty = serialize_entity_key(EntityKey(join_keys=[join_key], entity_values=[Value(string_val="")]), 3)
     head, end = empty[:-4], project.encode()
@@ -163,7 +163,7 @@ def _entity_keys(join_key: str, names: list[str], project: str) -> list[bytes]:
 
 
 @lru_cache(maxsize=4096)
-def _field_key(view: str, feature: str) -> bytes:
+def field_key(view: str, feature: str) -> bytes:
     """The hash field that Feast keeps a feature in."""
     return _mmh3(f"{view}:{feature}")
 

@@ -34,7 +34,10 @@ item = Entity(
     description="a product of the catalogue",
 )
 shop = Entity(
-    name="shop", join_keys=["shop"], value_type=ValueType.STRING, description="the shop as a whole; its one id is 'all'"
+    name="shop",
+    join_keys=["shop"],
+    value_type=ValueType.STRING,
+    description=f"the shop as a whole; its one id is {tables.SHOP!r}",
 )
 
 
@@ -176,6 +179,11 @@ shelf_features = FeatureService(
     name="shelf_features",
     features=[item_activity, item_catalog, item_transitions],
     description="what a service keeps of every item",
+)
+shelf_index = FeatureService(
+    name="shelf_index",
+    features=[catalog_index],
+    description="which items there are",
 )
 training_features = FeatureService(
     name="training_features",

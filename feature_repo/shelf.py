@@ -35,6 +35,7 @@ STORED_COLUMNS = (
     "stock",
     "first_seen_at",
 )
+NUMERIC_COLUMNS = tuple(name for name in STORED_COLUMNS if name not in ("category", "brand"))
 
 
 @dataclass
@@ -97,19 +98,30 @@ class Items:
     @classmethod
     def from_columns(cls, columns: Mapping[str, Any], at: Floats | float, words: Vocabularies) -> Items:
         """From stored columns (:data:`STORED_COLUMNS`), as of ``at`` in epoch seconds."""
-        numeric = {name: as_floats(columns[name]) for name in STORED_COLUMNS if name not in ("category", "brand")}
-        sums = current_sums(Entity.ITEM, numeric, at)
         categories = list(columns["category"])
-        departments = [path.split("/", 1)[0] if isinstance(path, str) else None for path in categories]
+        return cls.of(
+            words.categories.encode(categories),
+            words.departments.encode(list(map(department_of, categories))),
+            words.brands.encode(list(columns["brand"])),
+            {name: as_floats(columns[name]) for name in NUMERIC_COLUMNS},
+            at,
+        )
+
+    @classmethod
+    def of(
+        cls, category: Codes, department: Codes, brand: Codes, numeric: Mapping[str, Floats], at: Floats | float
+    ) -> Items:
+        """From codes and stored numbers (:data:`NUMERIC_COLUMNS`); none of the latter is kept."""
+        sums = current_sums(Entity.ITEM, numeric, at)
         return cls(
-            category=words.categories.encode(categories),
-            department=words.departments.encode(departments),
-            brand=words.brands.encode(list(columns["brand"])),
-            price=numeric["price"],
+            category=category,
+            department=department,
+            brand=brand,
+            price=numeric["price"].copy(),
             available=~(numeric["stock"] <= 0),
             sums=sums,
             rates=item_rates(sums, numeric, at),
-            last_event_at=numeric["last_event_at"],
+            last_event_at=numeric["last_event_at"].copy(),
         )
 
     def __len__(self) -> int:
@@ -166,19 +178,22 @@ class Shelf:
         names = tuple(name if isinstance(name, str) else None for name in columns["name"])
         rows = {product_id: row for row, product_id in enumerate(ids)}
         items = Items.from_columns(columns, at, words)
+        return cls.of(at, tuple(ids), names, items, words, rows, Successors.from_columns(columns, rows, at))
+
+    @classmethod
+    def of(
+        cls,
+        at: float,
+        ids: tuple[str, ...],
+        names: tuple[str | None, ...],
+        items: Items,
+        words: Vocabularies,
+        rows: Mapping[str, int],
+        successors: Successors,
+    ) -> Shelf:
+        """With the orders that follow from the rest."""
         popular = np.argsort(-items.rates["popularity"], kind="stable").astype(np.int32)
-        return cls(
-            at,
-            tuple(ids),
-            names,
-            items,
-            words,
-            rows,
-            popular,
-            _trending(items),
-            _arrivals(items),
-            Successors.from_columns(columns, rows, at),
-        )
+        return cls(at, ids, names, items, words, rows, popular, _trending(items), _arrivals(items), successors)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -217,6 +232,11 @@ def _arrivals(items: Items) -> Codes:
     age = items.rates["age_days"]
     oldest = np.max(age, initial=0.0, where=np.isfinite(age))
     return np.flatnonzero((age <= NEW_DAYS) & (age < oldest - FIRST_LOAD_DAYS)).astype(np.int32)
+
+
+def department_of(category: Any) -> str | None:
+    """The first level of a category path; None for a missing one."""
+    return category.split("/", 1)[0] if isinstance(category, str) else None
 
 
 def as_floats(values: Any) -> Floats:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -46,16 +46,9 @@ class Successors:
             rows: place of each product; successors that are not among them fall out.
             at: what weights are decayed to.
         """
-        moments = np.array(columns[COLUMNS[0]], dtype=float)
-        decay = np.exp2(-np.maximum(np.nan_to_num(at - moments), 0.0) / NEXT.half_life.total_seconds())
-        sums = _sums(columns[COLUMNS[1]], columns[COLUMNS[2]], rows, decay)
-        away, towards = (np.nan_to_num(np.array(columns[name], dtype=float)) * decay for name in COLUMNS[3:])
-        scale = 1 / np.sqrt(away + towards + SHRINKAGE)
-        both = sums + sums.T
-        return cls(
-            csr_matrix(sums.multiply(1 / (away + SHRINKAGE)[:, None])),
-            csr_matrix(both.multiply(scale[:, None]).multiply(scale[None, :])),
-        )
+        table = SuccessorTable.empty(len(columns[COLUMNS[0]]))
+        table.put(range(len(columns[COLUMNS[0]])), columns, rows)
+        return table.at(at)
 
     def towards(self, seeds: Codes) -> Ties:
         """How much products are turned to together with some, the first of which count most; of visitor 0."""
@@ -96,13 +89,73 @@ def weighted(items: Codes, weights: NDArray[Any], matrix: csr_matrix) -> Ties:
     )
 
 
-def _sums(items: Any, weights: Any, rows: Mapping[str, int], decay: Floats) -> csr_matrix:
-    lengths = [0 if names is None else len(names) for names in items]
-    names = [name for several in items if several is not None for name in several]
-    values = [weight for several in weights if several is not None for weight in several]
-    first = np.repeat(np.arange(len(lengths)), lengths)
-    second = np.array([rows.get(name, -1) for name in names], dtype=np.int64)
-    data = np.array(values, dtype=float) * decay[first]
-    known = second >= 0
-    size = len(lengths)
-    return csr_matrix((data[known], (first[known], second[known])), shape=(size, size))
+@dataclass
+class SuccessorTable:
+    """What is stored of each product's successors, changed product by product.
+
+    Attributes:
+        codes: the successors' codes, -1 for padding and for unknown products, shape (items, keep).
+        weights: of each, as of ``moments``, likewise.
+        moments: epoch seconds, NaN where nothing is known, shape (items,).
+        away, towards: sums of all turns from and to each product as of its moment, shape (items,).
+    """
+
+    codes: Codes
+    weights: NDArray[np.float32]
+    moments: Floats
+    away: Floats
+    towards: Floats
+
+    @classmethod
+    def empty(cls, size: int) -> SuccessorTable:
+        """Nothing known of any."""
+        shape = (size, NEXT.keep)
+        return cls(
+            np.full(shape, -1, dtype=np.int32),
+            np.zeros(shape, dtype=np.float32),
+            np.full(size, np.nan),
+            np.zeros(size),
+            np.zeros(size),
+        )
+
+    def put(self, rows: Sequence[int], columns: Mapping[str, Any], codes: Mapping[str, int]) -> None:
+        """Replace what is stored of some products by columns (:data:`COLUMNS`) that are parallel to ``rows``."""
+        chosen = np.array(rows, dtype=np.intp)
+        moments, items, weights, away, towards = (columns[name] for name in COLUMNS)
+        self.moments[chosen] = np.array(moments, dtype=float)
+        self.away[chosen] = np.nan_to_num(np.array(away, dtype=float))
+        self.towards[chosen] = np.nan_to_num(np.array(towards, dtype=float))
+        self.codes[chosen] = -1
+        for row, names, strengths in zip(rows, items, weights, strict=True):
+            if names is not None:
+                self.codes[row, : len(names)] = [codes.get(name, -1) for name in names]
+                self.weights[row, : len(names)] = strengths
+
+    def of(self, came_from: Codes, went_to: Codes) -> SuccessorTable:
+        """The same for other products.
+
+        Args:
+            came_from: the row here of each product there, -1 for none.
+            went_to: the row there of each product here, -1 for none.
+        """
+        other, kept = SuccessorTable.empty(len(came_from)), np.flatnonzero(came_from >= 0)
+        rows = came_from[kept]
+        other.codes[kept] = np.where(self.codes[rows] >= 0, np.append(went_to, -1)[self.codes[rows]], -1)
+        for name in ("weights", "moments", "away", "towards"):
+            getattr(other, name)[kept] = getattr(self, name)[rows]
+        return other
+
+    def at(self, at: float) -> Successors:
+        """Decayed to a moment, epoch seconds."""
+        decay = np.exp2(-np.maximum(np.nan_to_num(at - self.moments), 0.0) / NEXT.half_life.total_seconds())
+        known, size = self.codes >= 0, len(self.codes)
+        begins = np.concatenate([[0], np.cumsum(known.sum(axis=1))])
+        data = (self.weights * decay[:, None])[known]
+        sums = csr_matrix((data, self.codes[known], begins), shape=(size, size))
+        away, towards = self.away * decay, self.towards * decay
+        scale = 1 / np.sqrt(away + towards + SHRINKAGE)
+        both = sums + sums.T
+        return Successors(
+            csr_matrix(sums.multiply(1 / (away + SHRINKAGE)[:, None])),
+            csr_matrix(both.multiply(scale[:, None]).multiply(scale[None, :])),
+        )

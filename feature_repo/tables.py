@@ -241,6 +241,7 @@ CATALOG = Table(
     view="item_catalog",
 )
 
+SHOP = "all"  # the one key of the catalogue index
 CATALOG_INDEX = Table(
     "catalog_index",
     pa.schema(

@@ -13,10 +13,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from deltalake import CommitProperties, DeltaTable, write_deltalake
 
-from feature_repo.tables import CATALOG, CATALOG_INDEX
+from feature_repo.tables import CATALOG, CATALOG_INDEX, SHOP
 from ingestion.online import OnlineStore, open_online_store
 
-SHOP = "all"  # the one key of the catalogue index
 _COMPARED = ("name", "category", "brand", "price", "currency", "stock", "origin")
 
 

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
-from feature_repo.shelf import STORED_COLUMNS, Shelf, Vocabularies
-from feature_repo.successors import COLUMNS as SUCCESSOR_COLUMNS
+from feature_repo.online_reading import OnlineReader
+from feature_repo.shelf import Shelf, Vocabularies
+from feature_repo.stored_shelf import StoredShelf
+from feature_repo.tables import SHOP
 from serving import metrics
 
 if TYPE_CHECKING:
@@ -17,14 +21,16 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("bentoml.shelfwise")
 
-# Reading is Python work that would hold up requests: little at a time, and at most a quarter of the time.
+# Reading is work that would hold up requests: little at a time, and at most a quarter of the time.
 _CHUNK = 32
+_STAMPS_CHUNK = 256
 _PAUSE_PER_WORK = 3.0
-_COLUMNS = ("name", *STORED_COLUMNS, *SUCCESSOR_COLUMNS)
+# Rows that were written again for the same time do not show by their stamps: within so many seconds, all are read anew.
+_ALL_SECONDS = 60.0
 
 
 class CatalogueReader:
-    """Reads every product's features through Feast again and again and hands out a new shelf each time.
+    """Reads the products that changed again and again and hands out a new shelf each time.
 
     Attributes:
         problem: why the latest read failed, or None; "not read yet" before the first.
@@ -32,12 +38,14 @@ class CatalogueReader:
 
     def __init__(self, store: FeatureStore, every: float, publish: Callable[[Shelf], None]) -> None:
         self.problem: str | None = "the catalogue has not been read yet"
-        self._store = store
-        self._service = store.get_feature_service("shelf_features")
+        self._index = OnlineReader(store, "shelf_index")
+        self._features = OnlineReader(store, "shelf_features")
         self._every = every
         self._publish = publish
-        self._words = Vocabularies()
-        self._size = 0
+        self._stored = StoredShelf((), Vocabularies())
+        self._stamps: dict[str, bytes] = {}
+        self._next_anew = 0
+        self._begun = time.monotonic()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._loop, name="catalogue", daemon=True)
 
@@ -71,20 +79,45 @@ class CatalogueReader:
     def _read(self) -> Shelf:
         at = time.time()
         ids = self._ids()
-        columns: dict[str, list[Any]] = {name: [] for name in _COLUMNS}
-        for start in range(0, len(ids), _CHUNK):
-            begun = time.perf_counter()
-            entities = [{"product_id": product_id} for product_id in ids[start : start + _CHUNK]]
-            values = self._store.get_online_features(self._service, entities).to_dict()
-            for name in _COLUMNS:
-                columns[name].extend(values[name])
-            self._stop.wait((time.perf_counter() - begun) * _PAUSE_PER_WORK)
-        self._size = len(ids)
-        return Shelf.from_columns(ids, columns, at, self._words)
+        # Before there is any catalogue, there is nothing to answer from, and nobody to be held up.
+        pause = _PAUSE_PER_WORK if self._stored.ids else 0.0
+        stored = self._stored if self._stored.ids == ids else self._stored.of(ids)
+        changed = self._changed(ids, pause)
+        for part in _parts(list(changed), _CHUNK):
+            with self._pausing(pause):
+                stored.put([stored.rows[product_id] for product_id in part], self._features.read(part))
+                self._stamps.update((product_id, changed[product_id]) for product_id in part)
+        with self._pausing(pause):
+            shelf = stored.shelf(at)
+        self._stored = stored
+        return shelf
 
-    def _ids(self) -> list[str]:
-        row = self._store.get_online_features(["catalog_index:product_ids"], [{"shop": "all"}]).to_dict()
-        ids = row["product_ids"][0] or []
-        if not ids and self._size:
+    def _changed(self, ids: tuple[str, ...], pause: float) -> dict[str, bytes]:
+        """Stamps of the products that changed since they were read, and of those whose turn it is to be read anew."""
+        elapsed, self._begun = time.monotonic() - self._begun, time.monotonic()
+        first = self._next_anew % max(len(ids), 1)
+        turn = set(ids[first : first + math.ceil(len(ids) * elapsed / _ALL_SECONDS)])
+        self._next_anew = first + len(turn)
+        changed = {}
+        for part in _parts(ids, _STAMPS_CHUNK):
+            with self._pausing(pause):
+                for product_id, stamp in zip(part, self._features.stamps(part), strict=True):
+                    if product_id in turn or self._stamps.get(product_id) != stamp:
+                        changed[product_id] = stamp
+        return changed
+
+    def _ids(self) -> tuple[str, ...]:
+        ids = self._index.read([SHOP])["product_ids"][0] or []
+        if not ids and self._stored.ids:
             raise LookupError("the list of products is gone; `feast materialize` brings it back")
-        return list(ids)
+        return tuple(ids)
+
+    @contextmanager
+    def _pausing(self, per_work: float) -> Iterator[None]:
+        begun = time.perf_counter()
+        yield
+        self._stop.wait((time.perf_counter() - begun) * per_work)
+
+
+def _parts(ids: Sequence[str], size: int) -> Iterator[Sequence[str]]:
+    return (ids[start : start + size] for start in range(0, len(ids), size))

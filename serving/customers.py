@@ -8,6 +8,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from feature_repo.online_reading import OnlineReader
 from serving import metrics
 
 if TYPE_CHECKING:
@@ -29,11 +30,10 @@ class CustomerFeatures:
 
 
 class CustomerReader:
-    """Reads through Feast's asynchronous client; a failure counts as knowing nothing."""
+    """Reads without blocking the loop; a failure counts as knowing nothing."""
 
     def __init__(self, store: FeatureStore, timeout_ms: int) -> None:
-        self._store = store
-        self._service = store.get_feature_service("customer_features")
+        self._features = OnlineReader(store, "customer_features")
         self._timeout = timeout_ms / 1000
         self._failures = 0
         self._skip_until = 0.0
@@ -43,10 +43,9 @@ class CustomerReader:
         if time.monotonic() < self._skip_until:
             metrics.feature_reads.labels(result="skipped").inc()
             return None
-        entities = [{"customer_id": customer_id} for customer_id in ids]
         try:
-            reading = self._store.get_online_features_async(self._service, entities)
-            columns = (await asyncio.wait_for(reading, self._timeout)).to_dict()
+            async with asyncio.timeout(self._timeout):
+                columns = await self._features.read_async(ids)
         except Exception as error:
             self._failed(error)
             return None

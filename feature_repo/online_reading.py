@@ -1,0 +1,134 @@
+"""Reading the features of a feature service from Redis, in Feast's layout: what Feast's SDK returns, in a quarter of its time.
+
+The SDK groups, copies and converts each value by itself, which takes ten times as long as Redis does. And it returns what has
+outlived its view's ``ttl``; here that counts as missing, as it does in training.
+"""
+
+from __future__ import annotations
+
+import struct
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from feast.protos.feast.types.Value_pb2 import Value
+from feast.types import Float64
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from feature_repo.feast_stores import FreshRedisOnlineStore, entity_keys, field_key
+
+if TYPE_CHECKING:
+    from feast import FeatureStore
+
+_DOUBLE = struct.Struct("<xd")  # a message of one double, after the byte that says so
+
+
+@dataclass(frozen=True)
+class _View:
+    """Where one view's values stand in an answer: its features from ``begin`` on, and then the time of its row."""
+
+    begin: int
+    columns: tuple[str, ...]
+    doubles: tuple[bool, ...]
+    ttl_seconds: float
+
+
+class OnlineReader:
+    """Reads one feature service, all views of which are of the same single join key.
+
+    Args:
+        store: the feature store.
+        service: name of the feature service.
+    """
+
+    def __init__(self, store: FeatureStore, service: str) -> None:
+        online = store._get_provider().online_store
+        assert isinstance(online, FreshRedisOnlineStore)
+        self._online, self._config = online, store.config
+        self._views: list[_View] = []
+        self._fields: list[bytes] = []
+        join_keys = set()
+        for projection in store.get_feature_service(service).feature_view_projections:
+            view = store.get_feature_view(projection.name)
+            join_keys.update(view.join_keys)
+            features = projection.features
+            self._views.append(
+                _View(
+                    len(self._fields),
+                    tuple(feature.name for feature in features),
+                    tuple(feature.dtype == Float64 for feature in features),
+                    view.ttl.total_seconds() if view.ttl else float("inf"),
+                )
+            )
+            self._fields += [field_key(view.name, feature.name) for feature in features]
+            self._fields.append(f"_ts:{view.name}".encode())
+        (self._join_key,) = join_keys
+
+    async def read_async(self, ids: Sequence[str]) -> dict[str, list[Any]]:
+        """The features of some entities by name, each parallel to ``ids``; None for what is missing.
+
+        Raises:
+            redis.RedisError, OSError: the server is gone or does not answer in time.
+        """
+        client = await self._online._get_client_async(self._config.online_store)
+        keys = entity_keys(self._join_key, ids, self._config.project)
+        if len(keys) == 1:
+            return self._columns([await client.execute_command("HMGET", keys[0], *self._fields)])
+        async with client.pipeline(transaction=False) as pipeline:
+            for key in keys:
+                pipeline.execute_command("HMGET", key, *self._fields)
+            return self._columns(await pipeline.execute())
+
+    def read(self, ids: Sequence[str]) -> dict[str, list[Any]]:
+        """The same without a loop of events."""
+        with self._online._get_client(self._config.online_store).pipeline(transaction=False) as pipeline:
+            for key in entity_keys(self._join_key, ids, self._config.project):
+                pipeline.execute_command("HMGET", key, *self._fields)
+            return self._columns(pipeline.execute())
+
+    def stamps(self, ids: Sequence[str]) -> list[bytes]:
+        """What changes with the times of the rows of each entity; the same in all views as long as none has a newer row.
+
+        A row that is written again for the same time, as a late event does, does not show.
+        """
+        fields = [self._fields[view.begin + len(view.columns)] for view in self._views]
+        with self._online._get_client(self._config.online_store).pipeline(transaction=False) as pipeline:
+            for key in entity_keys(self._join_key, ids, self._config.project):
+                pipeline.execute_command("HMGET", key, *fields)
+            return [b"|".join(stamp or b"" for stamp in row) for row in pipeline.execute()]
+
+    def _columns(self, rows: list[list[bytes | None]]) -> dict[str, list[Any]]:
+        now = time.time()
+        columns: dict[str, list[Any]] = {}
+        for view in self._views:
+            end = view.begin + len(view.columns)
+            live = [_seconds(row[end]) > now - view.ttl_seconds for row in rows]
+            for place, (name, double) in enumerate(zip(view.columns, view.doubles, strict=True), view.begin):
+                decode = _double if double else _any
+                columns[name] = [
+                    decode(raw) if alive and (raw := row[place]) else None
+                    for row, alive in zip(rows, live, strict=True)
+                ]
+        return columns
+
+
+def _double(raw: bytes) -> float | None:
+    return float(_DOUBLE.unpack(raw)[0]) if len(raw) == _DOUBLE.size else _any(raw)
+
+
+def _any(raw: bytes) -> Any:
+    value = Value.FromString(raw)
+    kind = value.WhichOneof("val")
+    if kind is None:
+        return None
+    content = getattr(value, kind)
+    return list(content.val) if kind.endswith("_list_val") else content
+
+
+def _seconds(raw: bytes | None) -> float:
+    """Of a stored time, in epoch seconds; before all times if there is none."""
+    if not raw:
+        return float("-inf")
+    stamp = Timestamp.FromString(raw)
+    return stamp.seconds + stamp.nanos / 1e9
