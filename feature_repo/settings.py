@@ -340,7 +340,7 @@ class ServingSettings(Section):
     )
     workers: int = Field(1, description="worker processes")
     max_k: int = Field(100, description="most recommendations one request may ask for")
-    snapshot_seconds: float = Field(2.0, description="how often item features are refreshed in the worker")
+    snapshot_seconds: float = Field(1.0, description="how often the worker looks for item features that changed")
     read_timeout_ms: int = Field(50, description="how long to wait for the customer's features before falling back")
     max_body_bytes: int = Field(65_536, description="largest request body accepted")
     model_poll_seconds: float = Field(5.0, description="how often the worker looks for a newer model or changed rules")

@@ -13,6 +13,10 @@ from numpy.typing import NDArray
 Codes = NDArray[np.int32]
 
 
+# Where there are fewer places than so many times the pairs, it is faster to look at all of them than to sort the pairs.
+_FEW_TIMES = 10
+
+
 @dataclass(frozen=True)
 class Ties:
     """Strengths of some pairs of visitors and products; 0 for all others.
@@ -20,7 +24,7 @@ class Ties:
     Attributes:
         products: how many products there are.
         pairs: ``visitor * products + product``, ascending, each once, shape (n,).
-        strengths: shape (n,).
+        strengths: above 0, shape (n,).
     """
 
     products: int
@@ -31,12 +35,17 @@ class Ties:
     def summed(
         cls, products: int, visitors: NDArray[np.integer], codes: Codes, strengths: NDArray[np.floating]
     ) -> Ties:
-        """From pairs in any order, the same pair more than once adding up; all of shape (m,)."""
+        """From pairs in any order, equal ones adding up; all of shape (m,), not negative."""
         given = visitors * np.int64(products) + codes
+        span = int(given.max(initial=-1)) + 1
+        if span <= _FEW_TIMES * len(given):
+            sums = np.bincount(given, strengths, minlength=span)
+            pairs = np.flatnonzero(sums)
+            return cls(products, pairs, sums[pairs].astype(np.float32))
         pairs = np.sort(given)  # much faster than any order of them
         pairs = pairs[np.flatnonzero(np.diff(pairs, prepend=-1))]
         sums = np.bincount(np.searchsorted(pairs, given), strengths, minlength=len(pairs))
-        return cls(products, pairs, sums.astype(np.float32))
+        return cls(products, pairs[sums > 0], sums[sums > 0].astype(np.float32))
 
     @classmethod
     def rows(

@@ -114,7 +114,7 @@ class Visitors:
         """Weight of each interaction by kind and age, shape (rows, k); 0 for padding."""
         return _WEIGHT_BY_CODE[self.actions] * np.exp2(-np.nan_to_num(self.hours) / INTEREST_HALF_LIFE_HOURS)
 
-    @property
+    @cached_property
     def in_session(self) -> NDArray[np.bool_]:
         """Whether an interaction belongs to the visit that ``at`` is part of, shape (rows, k): no pause in between."""
         before = np.concatenate([np.zeros((len(self), 1)), self.hours[:, :-1]], axis=1)

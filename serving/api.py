@@ -63,7 +63,8 @@ def create_app(runtime: Runtime) -> FastAPI:
         if composition.needs and not any(_is_met(need, body) for need in composition.needs):
             return _lacks(body.scenario, composition.needs)
         ids = [customer_id for customer_id in (body.user_id, body.anonymous_id) if customer_id is not None]
-        customer = await runtime.customers.read(ids) if ids else None
+        with metrics.timed("read"):
+            customer = await runtime.customers.read(ids) if ids else None
         return _answer(body.scenario, runtime.engine.recommend(body, composition, customer), begun, customer)
 
     return app

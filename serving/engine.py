@@ -16,6 +16,7 @@ from feature_repo.filters import Filters, Mask
 from feature_repo.reading import Floats
 from feature_repo.shelf import UNKNOWN, Codes, Shelf
 from feature_repo.visitors import DEVICES, Visitors
+from serving import metrics
 from serving.answers import Cause, ExplainedItem, Item, Result
 from serving.customers import CustomerFeatures
 from serving.explanations import explain_ranker, explain_source
@@ -107,17 +108,23 @@ class Engine:
         if state.placed is None or state.rules is None or not len(state.placed.shelf):
             return _without_catalogue(state, request, composition)
         placed, shelf, now = state.placed, state.placed.shelf, time.time()
-        rules = state.rules.now_in(request.scenario, now)
-        visitor = _visitor(request, composition, customer, shelf, now)
-        context = shelf.encode(request.context_items)
-        composition = _with_caps(composition, rules, request.filters)
-        allowed = _allowed(shelf, request, composition, context)
-        rules.exclude(allowed)
-        weights = _Weights(rules, visitor)
-        weigh = weights.of if weights else None
-        segments = segments_of(request.country, request.device)
-        ranked = placed.recommend(visitor, allowed, request.k, self._candidates, composition, context, weigh, segments)
-        items = _items(shelf, ranked, Reasons(shelf, visitor, composition.about, request.filters.category, segments))
+        with metrics.timed("prepare"):
+            rules = state.rules.now_in(request.scenario, now)
+            visitor = _visitor(request, composition, customer, shelf, now)
+            context = shelf.encode(request.context_items)
+            composition = _with_caps(composition, rules, request.filters)
+            allowed = _allowed(shelf, request, composition, context)
+            rules.exclude(allowed)
+            weights = _Weights(rules, visitor)
+            weigh = weights.of if weights else None
+            segments = segments_of(request.country, request.device)
+        with metrics.timed("rank"):
+            ranked = placed.recommend(
+                visitor, allowed, request.k, self._candidates, composition, context, weigh, segments
+            )
+        with metrics.timed("words"):
+            reasons = Reasons(shelf, visitor, composition.about, request.filters.category, segments)
+            items = _items(shelf, ranked, reasons)
         fallback = _fallback(placed, visitor, composition, customer, ranked)
         if request.explain:
             items = _explained(items, placed, visitor, composition, ranked, weights)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from prometheus_client import Counter, Gauge, Histogram
 
 _SECONDS = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
@@ -21,6 +25,12 @@ latency = Histogram(
     name="shelfwise_latency_seconds",
     documentation="time from the parsed request to the answer",
     labelnames=["scenario", "model"],
+    buckets=_SECONDS,
+)
+step = Histogram(
+    name="shelfwise_step_seconds",
+    documentation="time of the steps of an answer: read (the customer's features), prepare, rank, words",
+    labelnames=["step"],
     buckets=_SECONDS,
 )
 recommended = Counter(
@@ -55,6 +65,14 @@ rules_refused = Gauge(
 )
 
 _model_in_use = ""
+
+
+@contextmanager
+def timed(name: str) -> Iterator[None]:
+    """Time a step."""
+    begun = time.perf_counter()
+    yield
+    step.labels(step=name).observe(time.perf_counter() - begun)
 
 
 def use_model(version: str) -> None:

@@ -323,7 +323,7 @@ def _in_order(codes: Codes, situation: Situation, most: int) -> Proposal:
 def _tied(ties: Ties, situation: Situation, most: int) -> Proposal:
     """The allowed products that the visitor is tied to most."""
     codes, strengths = ties.of(0)
-    may = situation.allowed[codes] & (strengths > 0)
+    may = situation.allowed[codes]
     codes, strengths = codes[may], strengths[may]
     order = strongest(codes, strengths, most)
     return codes[order], np.minimum(strengths[order].astype(float), 1.0)
