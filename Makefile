@@ -16,8 +16,9 @@ setup: ## Python environment, packages, Java and jars; repairs itself, and is in
 demo: setup ## the whole path with a simulated shop, ending with what a customer's clicks change; leaves the stack running
 	@$(PYTHON) -m deploy demo
 
-up: setup ## start Kafka, Redis, the collector, the stream and the service
-	@$(PYTHON) -m deploy up
+up: setup ## start Kafka, Redis, the collector, the stream and the service; WITH=cdc: Kafka Connect with Debezium, too
+	@$(if $(WITH),$(PYTHON) -m deploy.setup_jars --with $(WITH))
+	@$(PYTHON) -m deploy up $(if $(WITH),--with $(WITH))
 
 down: setup ## stop all of it
 	@$(PYTHON) -m deploy down

@@ -17,6 +17,7 @@ from deploy.demo import Demo
 from deploy.errors import StackError
 from deploy.java import JavaError
 from deploy.lock import exclusive
+from deploy.services import EXTRAS
 from deploy.stack import Stack
 from feature_repo.settings import SettingsError, get_settings
 
@@ -37,6 +38,13 @@ def build_parser() -> argparse.ArgumentParser:
     ):
         command = commands.add_parser(name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.")
         command.add_argument("names", nargs="*", metavar="SERVICE", help="only these services (default: all)")
+        if name == "up":
+            command.add_argument(
+                "--with",
+                dest="extra",
+                choices=sorted(EXTRAS),
+                help="also start what is not of every day; cdc: Kafka Connect with Debezium, and what maps its changes",
+            )
         if name == "logs":
             command.add_argument("-f", "--follow", action="store_true", help="go on as the logs grow")
     commands.add_parser("status", help="show what runs and whether it is ready; exit code 1 unless all is up")
@@ -64,7 +72,7 @@ def _run(options: argparse.Namespace, stack: Stack, console: Console) -> int:
     with exclusive(stack.home / "run" / "stack.lock"):
         if options.command == "up":
             with stack.all_or_nothing() as started:
-                stack.up(stack.choose(options.names), started)
+                stack.up(stack.choose(options.names, options.extra), started)
         elif options.command == "down":
             stack.down(options.names)
         else:

@@ -89,10 +89,11 @@ def render_properties(settings: Settings) -> str:
         "share.coordinator.state.topic.min.isr": 1,
         "group.initial.rebalance.delay.ms": 0,
     }
-    return "".join(f"{key}={_escape(str(value))}\n" for key, value in properties.items())
+    return "".join(f"{key}={escaped(str(value))}\n" for key, value in properties.items())
 
 
-def _escape(value: str) -> str:
+def escaped(value: str) -> str:
+    """A value as Java's property files want it."""
     return value.replace("\\", "\\\\")
 
 

@@ -97,6 +97,11 @@ def http(listener: Listener, ready: str, alive: str | None = None) -> Readiness:
     return Readiness.DEGRADED if alive and _status(listener.url + alive) == 200 else Readiness.NOT_READY
 
 
+def connect(address: str) -> Readiness:
+    """Ready when a worker of Kafka Connect lists its connectors, which it does not before it has joined its group."""
+    return Readiness.READY if _status(f"{address}/connectors") == 200 else Readiness.NOT_READY
+
+
 def fresh_file(path: Path, record: Record | None) -> Readiness:
     """Ready when the process has written the file since it was started."""
     try:

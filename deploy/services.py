@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from deploy import kafka_broker, probes, redis_server
+from deploy import connect_worker, kafka_broker, probes, redis_server
 from deploy.java import java_command
 from deploy.ports import Listener
 from deploy.probes import Readiness
@@ -16,6 +16,8 @@ from deploy.tasks import Task
 from feature_repo.settings import PROJECT_ROOT, Settings
 
 TRAFFIC_PER_SECOND = 50
+# What `up --with` starts beside the services of every day.
+EXTRAS = {"cdc": ("connect", "cdc")}
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,7 @@ class Service:
         check: raises what is missing on this machine to run it, before anything is started.
         prepare: writes its configuration and returns what must be run to the end before it starts.
         everyday: whether a plain `up` starts it.
+        environment: variables that its process needs beside those of this one.
     """
 
     name: str
@@ -43,11 +46,12 @@ class Service:
     check: Callable[[], object] = lambda: None
     prepare: Callable[[], list[Task]] = list
     everyday: bool = True
+    environment: Callable[[], dict[str, str]] = dict
 
 
 def all_services(settings: Settings) -> dict[str, Service]:
     """Every service by name, in the order in which they start."""
-    declare = (_kafka, _redis, _collector, _stream, _serving, _traffic)
+    declare = (_kafka, _redis, _collector, _stream, _serving, _connect, _cdc, _traffic)
     return {service.name: service for service in (one(settings) for one in declare)}
 
 
@@ -143,6 +147,38 @@ def _serving(settings: Settings) -> Service:
         probe=lambda _: probes.http(listener, ready="/readyz", alive="/livez"),
         command=lambda: python_module("serving"),
         listeners=(listener,),
+    )
+
+
+def _connect(settings: Settings) -> Service:
+    connect = settings.connect
+    listener = Listener("connect", connect.host, connect.port, "SHELFWISE_CONNECT__PORT")
+    return Service(
+        name="connect",
+        stage=2,
+        address=connect.address,
+        probe=lambda _: probes.connect(connect.address),
+        command=lambda: connect_worker.command(settings),
+        elsewhere="SHELFWISE_CONNECT__URL" if connect.url else "",
+        listeners=(listener,),
+        check=lambda: connect_worker.check(settings),
+        prepare=lambda: connect_worker.prepare(settings),
+        everyday=False,
+        environment=lambda: connect_worker.environment(settings),
+    )
+
+
+def _cdc(settings: Settings) -> Service:
+    ready = settings.home / "run" / "cdc.ready"
+    return Service(
+        name="cdc",
+        stage=3,
+        address=f"from {settings.cdc.topic}",
+        probe=lambda record: probes.fresh_file(ready, record),
+        command=lambda: python_module("ingestion", "cdc"),
+        check=lambda: connect_worker.check_mapping(settings),
+        prepare=lambda: [Task("connect-apply", python_module("ingestion", "connect", "apply"))],
+        everyday=False,
     )
 
 

@@ -1,4 +1,4 @@
-"""Set-up step: the broker's and Spark's jars, as locked in ``deploy/jars.lock``.
+"""Set-up step: the broker's and Spark's jars, as locked in ``deploy/jars.lock``; ``--with cdc``, also Kafka Connect's.
 
 ``python -m deploy.setup_jars --lock`` fetches them anew and writes jars.lock (after a change to an ``*.ivy.xml``).
 """
@@ -19,6 +19,8 @@ from feature_repo.settings import SettingsError, get_settings
 
 LOCK = Path(__file__).resolve().with_name("jars.lock")
 FOLDERS = ("kafka", "spark")
+# What only some need, by the name that `--with` and `make up WITH=` know it by.
+EXTRAS = {"cdc": ("connect", "debezium")}
 
 Checksums = dict[str, str]  # file name -> SHA-256 in hexadecimal
 
@@ -27,13 +29,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Bring the jar folders to the state that the lock names, or write the lock."""
     parser = argparse.ArgumentParser(prog="python -m deploy.setup_jars", description=__doc__)
     parser.add_argument("--lock", action="store_true", help="fetch everything anew and write jars.lock")
+    parser.add_argument("--with", dest="extra", choices=sorted(EXTRAS), help="also what only some need")
     options = parser.parse_args(arguments)
     try:
         jars = get_settings().jars
         if options.lock:
             write_lock(jars)
         else:
-            ensure_jars(jars, read_lock(LOCK.read_text()))
+            locked = read_lock(LOCK.read_text())
+            wanted = (*FOLDERS, *EXTRAS.get(options.extra, ()))
+            ensure_jars(jars, {folder: locked[folder] for folder in wanted})
     except (JarError, JavaError, SettingsError) as error:
         sys.exit(f"Set-up cannot go on: {error}")
 
@@ -86,7 +91,7 @@ def remove_others(folder: Path, expected: Checksums) -> None:
 
 def read_lock(text: str) -> dict[str, Checksums]:
     """Parse jars.lock, which has the form that ``sha256sum`` prints: checksum, two blanks, folder/name."""
-    locked: dict[str, Checksums] = {folder: {} for folder in FOLDERS}
+    locked: dict[str, Checksums] = {folder: {} for folder in _all_folders()}
     for line in text.splitlines():
         checksum, path = line.split()
         folder, name = path.split("/")
@@ -97,13 +102,17 @@ def read_lock(text: str) -> dict[str, Checksums]:
 def write_lock(home: Path) -> None:
     """Fetch all jars, record what came, and put it in place."""
     found: dict[str, Checksums] = {}
-    for folder, part in fetch(home, FOLDERS).items():
+    for folder, part in fetch(home, _all_folders()).items():
         found[folder] = {jar.name: sha256(jar) for jar in sorted(part.glob("*.jar"))}
         move_into_place(part, home / folder)
         remove_others(home / folder, found[folder])
     lines = [f"{checksum}  {folder}/{name}\n" for folder, jars in found.items() for name, checksum in jars.items()]
     LOCK.write_text("".join(lines))
     print(f"Wrote {LOCK.name} with {len(lines)} jars.")
+
+
+def _all_folders() -> list[str]:
+    return [*FOLDERS, *(folder for folders in EXTRAS.values() for folder in folders)]
 
 
 def sha256(path: Path) -> str:

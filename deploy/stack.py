@@ -16,13 +16,13 @@ from deploy.errors import StackError
 from deploy.interrupts import ignored
 from deploy.ports import check_free
 from deploy.probes import Readiness
-from deploy.services import Service, all_services, feast_apply
+from deploy.services import EXTRAS, Service, all_services, feast_apply
 from deploy.supervisor import Supervisor
 from deploy.tasks import Task
 from feature_repo.settings import Settings
 
 # They read the feature registry, so the definitions must have been applied before they start.
-NEED_FEATURES = {"stream", "serving"}
+NEED_FEATURES = {"stream", "serving", "cdc"}
 
 
 class Stack:
@@ -35,8 +35,11 @@ class Stack:
         self.services = all_services(self.settings)
         self.supervisor = Supervisor(self.home, settings.start_timeout_seconds)
 
-    def choose(self, names: Iterable[str]) -> list[Service]:
+    def choose(self, names: Iterable[str], extra: str | None = None) -> list[Service]:
         """Services by name, in starting order; those of every day if no name is given.
+
+        Args:
+            extra: one of :data:`deploy.services.EXTRAS`, whose services are wanted as well.
 
         Raises:
             StackError: there is no service of such a name.
@@ -44,7 +47,8 @@ class Stack:
         wanted = set(names)
         if unknown := wanted - set(self.services):
             raise StackError(f"there is no service {', '.join(sorted(unknown))}; there are {', '.join(self.services)}")
-        return [s for s in self.services.values() if (s.name in wanted if wanted else s.everyday)]
+        more = EXTRAS[extra] if extra else ()
+        return [s for s in self.services.values() if s.name in more or (s.name in wanted if wanted else s.everyday)]
 
     @contextmanager
     def all_or_nothing(self) -> Iterator[list[Service]]:

@@ -64,7 +64,7 @@ class Supervisor:
         output = _open_log(self.log(service.name))
         try:
             with held():
-                child = processes.start(self.home, service.name, command, output)
+                child = processes.start(self.home, service.name, command, output, service.environment())
                 self._children[service.name] = child
                 self._records.save(Record.of(service.name, psutil.Process(child.pid), command))
         finally:

@@ -62,6 +62,34 @@ class KafkaSettings(Section):
         return not self.bootstrap
 
 
+class ConnectSettings(Section):
+    """Kafka Connect, whose connectors bring changes of databases (`make up WITH=cdc`)."""
+
+    url: str = Field("", description="http://host:port of your own Kafka Connect; empty: run a worker on this machine")
+    host: str = Field("127.0.0.1", description="address the worker's REST API listens on")
+    port: int = Field(8083, description="port of the worker's REST API")
+    heap: str = Field("512m", description="Java heap of the worker")
+    timeout_seconds: float = Field(60.0, gt=0, description="how long to wait for a connector to run")
+
+    @property
+    def address(self) -> str:
+        """Where the REST API is, whoever runs it."""
+        return self.url.rstrip("/") or f"http://{self.host}:{self.port}"
+
+
+class CdcSettings(Section):
+    """The shop's database whose changes are followed, and what its tables mean."""
+
+    mapping: str = Field("", description="TOML file that says which tables and columns are what (docs/cdc.md)")
+    topic: str = Field("shelfwise.cdc", description="topic of the changes, with one partition")
+    host: str = Field("127.0.0.1", description="address of the shop's Postgres")
+    port: int = Field(5432, description="port of the shop's Postgres")
+    database: str = Field("shop", description="database")
+    user: str = Field("shelfwise", description="user; may replicate, and read the tables")
+    password: SecretStr = Field(SecretStr(""), description="the user's password")
+    sslmode: str = Field("prefer", description="as Debezium's database.sslmode; `verify-full` across a network")
+
+
 class RedisSettings(Section):
     """The online store's server."""
 
@@ -357,6 +385,8 @@ class Settings(BaseSettings):
         300.0, description="how long the one-machine stack waits for a service that it started to be ready"
     )
     kafka: KafkaSettings = KafkaSettings()
+    connect: ConnectSettings = ConnectSettings()
+    cdc: CdcSettings = CdcSettings()
     redis: RedisSettings = RedisSettings()
     collector: CollectorSettings = CollectorSettings()
     stream: StreamSettings = StreamSettings()

@@ -25,6 +25,7 @@ PORT_VARIABLES = tuple(
         "COLLECTOR__PORT",
         "SERVING__PORT",
         "HEALTH__PORT",
+        "CONNECT__PORT",
     )
 )
 # Below the range from which the system gives ports to outgoing connections, which could take one in between.

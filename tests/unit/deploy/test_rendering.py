@@ -76,13 +76,13 @@ def test_a_configured_redis_that_cannot_be_run_is_named(tmp_path: Path) -> None:
 def test_services_start_in_order_with_this_python(tmp_path: Path) -> None:
     services = all_services(settings(tmp_path))
 
-    assert list(services) == ["kafka", "redis", "collector", "stream", "serving", "traffic"]
+    assert list(services) == ["kafka", "redis", "collector", "stream", "serving", "connect", "cdc", "traffic"]
     stages = [service.stage for service in services.values()]
     assert stages == sorted(stages)
     assert services["collector"].command() == [sys.executable, "-m", "ingestion", "collector"]
     assert services["stream"].command() == [sys.executable, "-m", "ingestion", "stream"]
     assert services["serving"].command() == [sys.executable, "-m", "serving"]
-    assert [name for name, service in services.items() if not service.everyday] == ["traffic"]
+    assert [name for name, service in services.items() if not service.everyday] == ["connect", "cdc", "traffic"]
 
 
 def test_servers_of_ones_own_are_only_reached(tmp_path: Path) -> None:
