@@ -17,6 +17,8 @@ COMMANDS = {
     "collector": "serve the HTTP API that trackers send to, and pass accepted events to Kafka",
     "catalog": "load what is new of a catalogue: names, categories, prices, stock",
     "pull": "fetch what is new of customers and orders from a CRM's or shop's REST API, into Kafka",
+    "cdc": "follow the changes of a shop's database, as Debezium sends them, into Kafka and the catalogue",
+    "connect": "set up Kafka Connect's connectors from files, and see that they run",
     "backfill": "load bulk history into the offline store and compute its features",
     "replay": "send recorded events into Kafka in event-time order, at any speed",
     "simulate": "invent a shop: history in bulk, or live traffic to the collector",

@@ -1,4 +1,4 @@
-"""Who may write what: the feature tables, the running stream or a batch job that asks it to step aside; replays; pulls.
+"""Who may write what: the feature tables, the running stream or a batch job that asks it to step aside; replays; pulls; cdc.
 
 All are ``flock`` locks on files: the kernel releases them when a process ends, however it ends, so that they cannot
 go stale.
@@ -83,16 +83,16 @@ def putting_back() -> Iterator[None]:
 
 
 @contextmanager
-def pulling(name: str) -> Iterator[None]:
-    """Hold the right to pull the API with this name: two at once would overwrite each other's place.
+def pulling(name: str, command: str = "pull") -> Iterator[None]:
+    """Hold the right to read the API or database with this name: two at once would overwrite each other's place.
 
     Raises:
         UnavailableError: another process holds it.
     """
-    descriptor = _open(f"pull-{name}.lock")
+    descriptor = _open(f"{command}-{name}.lock")
     try:
         if not _try(descriptor, fcntl.LOCK_EX):
-            raise UnavailableError(f"another `pull` of {name} is running; end it, or wait until it has ended")
+            raise UnavailableError(f"another `{command}` of {name} is running; end it, or wait until it has ended")
         yield
     finally:
         os.close(descriptor)

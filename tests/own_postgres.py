@@ -56,8 +56,8 @@ def programs() -> Path:
 
 
 @contextmanager
-def own_postgres() -> Iterator[OwnPostgres]:
-    """Run a server with an empty database for a while."""
+def own_postgres(*options: str) -> Iterator[OwnPostgres]:
+    """Run a server with an empty database for a while, with these ``name=value`` options beside those of all tests."""
     found, (port,) = programs(), free_ports(1)
     # Not in pytest's folders, which other users cannot enter.
     home = Path(tempfile.mkdtemp(prefix="shelfwise-postgres-"))
@@ -73,7 +73,7 @@ def own_postgres() -> Iterator[OwnPostgres]:
         init = [found / "initdb", "-D", home / "data", "-U", _USER, "-A", "scram-sha-256", "-E", "UTF8", "--no-sync"]
         made = subprocess.run([*init, f"--pwfile={password}"], capture_output=True, text=True, **as_owner)  # type: ignore[call-overload]
         assert made.returncode == 0, made.stderr
-        settings = [word for option in (*_OPTIONS, f"port={port}") for word in ("-c", option)]
+        settings = [word for option in (*_OPTIONS, *options, f"port={port}") for word in ("-c", option)]
         with (home / "log").open("wb") as log:
             server = subprocess.Popen(
                 [found / "postgres", "-D", home / "data", *settings],

@@ -140,11 +140,15 @@ class CustomerFields(Section):
     timestamp: Where
 
 
-class Orders(Resource):
-    """Records that become ``Order Completed``."""
+class OrderShape(Section):
+    """Where records say what becomes ``Order Completed``."""
 
     fields: OrderFields
     product: ProductFields
+
+
+class Orders(Resource, OrderShape):
+    """Records that become ``Order Completed``."""
 
 
 class Customers(Resource):

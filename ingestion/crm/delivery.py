@@ -78,7 +78,7 @@ class Delivery:
                 sent.get(timeout=_SECONDS)
         except KafkaError as error:
             raise UnavailableError(
-                f"Kafka at {self._kafka.servers} does not take the events ({error}); pull again: what has arrived is not "
+                f"Kafka at {self._kafka.servers} does not take the events ({error}); try again: what has arrived is not "
                 "counted twice"
             ) from error
         refused = sum(not message.good for message in fresh)

@@ -16,7 +16,7 @@ import orjson
 
 from feature_repo.contract import ORDERED, is_timestamp, time_of
 from ingestion.collector_events import iso
-from ingestion.crm.config import Customers, Orders, Resource, Where
+from ingestion.crm.config import Customers, OrderShape, Resource, Where
 from ingestion.large_orders import fitted
 
 _NOTHING: tuple[Any, ...] = (None, "", [], {})
@@ -65,7 +65,7 @@ def moment(value: Any) -> datetime | None:
         return None
 
 
-def event_of(name: str, kind: str, record: Any, resource: Orders | Customers) -> dict[str, Any]:
+def event_of(name: str, kind: str, record: Any, resource: OrderShape | Customers) -> dict[str, Any]:
     """The event that a record becomes; it may break the contract.
 
     Args:
@@ -77,9 +77,14 @@ def event_of(name: str, kind: str, record: Any, resource: Orders | Customers) ->
         An event whose ``messageId`` follows from the rest of it, so that the same always has the same.
     """
     record = _writable(record)
-    event = _order(name, record, resource) if isinstance(resource, Orders) else _identify(record, resource)
+    event = _order(name, record, resource) if isinstance(resource, OrderShape) else _identify(record, resource)
     if not isinstance(record, Mapping):
         event["record"] = record
+    return identified(name, kind, event)
+
+
+def identified(name: str, kind: str, event: dict[str, Any]) -> dict[str, Any]:
+    """An event with where it comes from, and a ``messageId`` that follows from all else in it."""
     said = orjson.dumps(event, option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS)
     id_ = f"{name}:{kind}:{blake2b(said, digest_size=16).hexdigest()}"
     return {"messageId": id_, **event, "context": {**event.get("context", {}), "api": name, "resource": kind}}
@@ -96,10 +101,10 @@ def _writable(value: Any) -> Any:
     return [_writable(part) for part in value] if isinstance(value, list) else value
 
 
-def _order(name: str, record: Any, resource: Orders) -> dict[str, Any]:
+def _order(name: str, record: Any, resource: OrderShape) -> dict[str, Any]:
     fields = resource.fields
-    order_id = _text(at(record, fields.order_id))
-    user_id, anonymous_id = _text(at(record, fields.user_id)), _text(at(record, fields.anonymous_id))
+    order_id = as_text(at(record, fields.order_id))
+    user_id, anonymous_id = as_text(at(record, fields.user_id)), as_text(at(record, fields.anonymous_id))
     if user_id is None and anonymous_id is None and order_id is not None:
         # Sold to somebody unknown: it counts for the products.
         anonymous_id = f"{name}-guest-{order_id}"[:200]
@@ -110,12 +115,12 @@ def _order(name: str, record: Any, resource: Orders) -> dict[str, Any]:
         products = [product for product in products if "product_id" in product]
     properties = {
         "order_id": order_id,
-        "revenue": _number(at(record, fields.revenue)),
-        "total": _number(at(record, fields.total)),
-        "currency": _text(at(record, fields.currency)),
+        "revenue": as_number(at(record, fields.revenue)),
+        "total": as_number(at(record, fields.total)),
+        "currency": as_text(at(record, fields.currency)),
         "products": fitted(products),
     }
-    country = _text(at(record, fields.country))
+    country = as_text(at(record, fields.country))
     return _filled(
         {
             "type": "track",
@@ -129,10 +134,10 @@ def _order(name: str, record: Any, resource: Orders) -> dict[str, Any]:
     )
 
 
-def _product(line: Any, resource: Orders) -> dict[str, Any]:
-    numbers: dict[str, Callable[[Any], Any]] = {"price": _number, "quantity": _whole}
+def _product(line: Any, resource: OrderShape) -> dict[str, Any]:
+    numbers: dict[str, Callable[[Any], Any]] = {"price": as_number, "quantity": as_whole}
     paths: Iterable[tuple[str, Where]] = resource.product
-    return _filled({name: numbers.get(name, _text)(at(line, where)) for name, where in paths})
+    return _filled({name: numbers.get(name, as_text)(at(line, where)) for name, where in paths})
 
 
 def _identify(record: Any, resource: Customers) -> dict[str, Any]:
@@ -140,8 +145,8 @@ def _identify(record: Any, resource: Customers) -> dict[str, Any]:
     return _filled(
         {
             "type": "identify",
-            "userId": _text(at(record, fields.user_id)),
-            "anonymousId": _text(at(record, fields.anonymous_id)),
+            "userId": as_text(at(record, fields.user_id)),
+            "anonymousId": as_text(at(record, fields.anonymous_id)),
             "timestamp": _time(at(record, fields.timestamp)),
             "traits": _filled({trait: at(record, where) for trait, where in resource.traits.items()}),
         }
@@ -152,12 +157,12 @@ def _filled(values: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}
 
 
-def _text(value: Any) -> Any:
+def as_text(value: Any) -> Any:
     """Ids and names are text, also where an API gives numbers."""
     return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
 
 
-def _number(value: Any) -> Any:
+def as_number(value: Any) -> Any:
     """Amounts often come as text; what is no number is left for the contract to refuse."""
     if not isinstance(value, str):
         return value
@@ -168,11 +173,12 @@ def _number(value: Any) -> Any:
     return number if math.isfinite(number) else value
 
 
-def _whole(value: Any) -> Any:
-    number = _number(value)
+def as_whole(value: Any) -> Any:
+    """As :func:`as_number`, and a whole number without a fraction."""
+    number = as_number(value)
     return int(number) if isinstance(number, float) and number.is_integer() else number
 
 
 def _time(value: Any) -> Any:
     found = moment(value)
-    return iso(found) if found else _text(value)
+    return iso(found) if found else as_text(value)

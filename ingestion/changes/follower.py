@@ -1,0 +1,170 @@
+"""Following the topic of changes: what counts is delivered first, and then it is noted how far that was."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import orjson
+from deltalake import DeltaTable
+from deltalake.exceptions import DeltaError
+from kafka import KafkaConsumer, OffsetAndMetadata, TopicPartition
+from kafka.errors import KafkaError
+from redis.exceptions import RedisError
+
+from feature_repo.errors import InputError, UnavailableError
+from feature_repo.settings import get_settings
+from feature_repo.tables import CATALOG
+from ingestion import catalog_store
+from ingestion.changes import envelope
+from ingestion.changes.config import Mapping
+from ingestion.changes.mapper import Mapper
+from ingestion.changes.products import ProductRow, catalogue_rows
+from ingestion.changes.state import State
+from ingestion.crm.delivery import Delivery
+from ingestion.quarantine_reasons import objection
+
+_MOST_RECORDS = 5_000
+_SHOWN = 2_000
+
+
+@dataclass
+class Counts:
+    """What was done: changes read, orders and refusals sent, orders that were known, rows of the catalogue written."""
+
+    changes: int = 0
+    orders: int = 0
+    known: int = 0
+    refused: int = 0
+    products: int = 0
+    taken_back: int = 0
+
+    def __add__(self, other: Counts) -> Counts:
+        return Counts(*(getattr(self, name) + getattr(other, name) for name in self.__dataclass_fields__))
+
+
+class Follower:
+    """Reads on from where the last one came to; a context manager."""
+
+    def __init__(self, mapping: Mapping, delivery: Delivery) -> None:
+        """Connect.
+
+        Raises:
+            UnavailableError: Kafka does not answer, or nothing has been put into the topic yet.
+            InputError: the topic, or what is remembered of it, cannot be used.
+        """
+        settings = get_settings()
+        self._topic = TopicPartition(settings.cdc.topic, 0)
+        self._mapping, self._state = mapping, State(mapping.name)
+        self._delivery = delivery
+        try:
+            self._consumer = KafkaConsumer(
+                bootstrap_servers=settings.kafka.servers.split(","),
+                # For those who watch how far behind the group is; the place that counts is in the state.
+                group_id=f"shelfwise-cdc-{mapping.name}",
+                enable_auto_commit=False,
+                auto_offset_reset="none",
+                isolation_level="read_committed",
+                max_poll_records=_MOST_RECORDS,
+                metrics_enabled=False,
+            )
+            self.lost = self._go_to_place()
+        except KafkaError as error:
+            raise UnavailableError(f"Kafka does not answer at {settings.kafka.servers}: {error}") from error
+
+    def __enter__(self) -> Follower:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._state.close()
+        self._consumer.close()
+
+    @property
+    def waiting(self) -> int:
+        """How many orders have not counted yet: not as they must be, without lines, or in the middle of a change."""
+        return self._state.uncounted()
+
+    @property
+    def due_later(self) -> bool:
+        """Whether an order has only to be waited for until no more lines have come for a while."""
+        return self._state.settling()
+
+    def end(self) -> int:
+        """The offset that follows the last change there is."""
+        return int(self._consumer.end_offsets([self._topic])[self._topic])
+
+    def place(self) -> int:
+        return int(self._consumer.position(self._topic))
+
+    def step(self, wait_seconds: float) -> Counts:
+        """Take what there is, at most some thousands of changes; wait for the first of them no longer than told.
+
+        Raises:
+            UnavailableError: a part does not take what is news; nothing is noted, so that the next follower begins there.
+        """
+        try:
+            records = self._consumer.poll(timeout_ms=int(wait_seconds * 1000)).get(self._topic, [])
+        except KafkaError as error:
+            raise UnavailableError(f"Kafka does not give the changes: {error}") from error
+        mapper = Mapper(self._mapping, self._state)
+        for record in records:
+            try:
+                if said := envelope.read(record.key, record.value):
+                    mapper.take(said, time.time())
+            except envelope.NotUnderstoodError as error:
+                text = (record.value or b"").decode(errors="replace")[:_SHOWN]
+                mapper.refuse(str(error), datetime.fromtimestamp(record.timestamp / 1000, UTC), text)
+        mapper.take_complete(time.time())
+        news = mapper.news
+        counts = Counts(changes=len(records), taken_back=news.taken_back)
+        if events := [*news.orders.values(), *news.refused]:
+            delivered = self._delivery.deliver(events)
+            counts.orders, counts.known, counts.refused = delivered.sent, delivered.known, delivered.refused
+        if news.products:
+            counts.products = _into_catalogue(news.products)
+        for order_id, event in news.orders.items():
+            # One that is refused may be mended in the database, and then comes again.
+            if objection(orjson.dumps(event).decode(), datetime.now(UTC)) is None:
+                self._state.forget_counted(order_id)
+        self._note(records[-1].offset + 1 if records else None)
+        return counts
+
+    def _note(self, reached: int | None) -> None:
+        if reached is not None:
+            self._state.reach(self._topic.topic, reached)
+        self._state.commit()
+        if reached is not None:
+            self._consumer.commit_async({self._topic: OffsetAndMetadata(reached, "", -1)})
+
+    def _go_to_place(self) -> int:
+        """Go on where the state ends; how many changes Kafka has deleted that were not read."""
+        topic = self._topic.topic
+        partitions = self._consumer.partitions_for_topic(topic)
+        if not partitions:
+            raise UnavailableError(
+                f"Kafka has no topic {topic} yet; `python -m ingestion connect status` shows whether the connector runs"
+            )
+        if len(partitions) > 1:
+            raise InputError(f"{topic} has {len(partitions)} partitions; it must have one, or changes lose their order")
+        self._consumer.assign([self._topic])
+        first, end = self._consumer.beginning_offsets([self._topic])[self._topic], self.end()
+        place = self._state.place(topic)
+        if place is not None and place > end:
+            raise InputError(
+                f"{topic} ends at {end}, but {place} changes of it have been read: it was made anew. Delete "
+                f"{self._state.path} to read it from its beginning; what is known already is not counted twice"
+            )
+        self._consumer.seek(self._topic, first if place is None else max(place, first))
+        return 0 if place is None else max(0, first - place)
+
+
+def _into_catalogue(products: list[ProductRow]) -> int:
+    try:
+        CATALOG.create_if_missing()
+        known = DeltaTable(CATALOG.uri).to_pyarrow_table(columns=["product_id"])["product_id"]
+        return catalog_store.upsert(catalogue_rows(products, set(known.to_pylist())))
+    except RedisError as error:
+        raise UnavailableError(f"the online store cannot be used: {error}; `make status` shows what runs") from error
+    except DeltaError as error:
+        raise UnavailableError(f"the offline store did not take the products ({error})") from error

@@ -1,0 +1,149 @@
+"""What is remembered of a database's rows, and how far its changes have been read: one SQLite file per database.
+
+Rows and place are committed together, so that a reader that is killed goes on with what it knew at that place. What
+an order needs is kept until it has counted; then only that it has.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from feature_repo.errors import InputError
+from feature_repo.settings import get_settings
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS place (topic TEXT PRIMARY KEY, next INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS snapshots (one INTEGER PRIMARY KEY CHECK (one = 1), number INTEGER NOT NULL);
+INSERT OR IGNORE INTO snapshots VALUES (1, 0);
+CREATE TABLE IF NOT EXISTS rows (
+    kind TEXT NOT NULL, key TEXT NOT NULL, parent TEXT, snapshot INTEGER NOT NULL, row BLOB NOT NULL,
+    PRIMARY KEY (kind, key)
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS rows_by_parent ON rows (parent, kind);
+CREATE TABLE IF NOT EXISTS waiting (
+    parent TEXT PRIMARY KEY, txn TEXT NOT NULL, due REAL NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS waiting_by_txn ON waiting (txn, due);
+CREATE TABLE IF NOT EXISTS counted (parent TEXT PRIMARY KEY) WITHOUT ROWID;
+"""
+
+Row = dict[str, Any]
+
+
+class State:
+    """The file; every change of it is part of a transaction until :meth:`commit`."""
+
+    def __init__(self, name: str) -> None:
+        self.path: Path = get_settings().home / "cdc" / f"{name}.sqlite"
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._db = sqlite3.connect(self.path, isolation_level="IMMEDIATE")
+        try:
+            self._db.execute("PRAGMA journal_mode = WAL")
+            self._db.execute("PRAGMA synchronous = FULL")
+            self._db.executescript(_SCHEMA)
+        except sqlite3.DatabaseError as error:
+            raise InputError(
+                f"{self.path} cannot be used ({error}); delete it, and read everything again with `python -m ingestion "
+                "connect snapshot NAME`: what is known already is not counted twice"
+            ) from error
+
+    def close(self) -> None:
+        """Close the file; what was not committed is forgotten."""
+        self._db.close()
+
+    def commit(self) -> None:
+        self._db.commit()
+
+    def rollback(self) -> None:
+        self._db.rollback()
+
+    def place(self, topic: str) -> int | None:
+        """The next offset to read; None if nothing has been read."""
+        found = self._db.execute("SELECT next FROM place WHERE topic = ?", (topic,)).fetchone()
+        return found and int(found[0])
+
+    def reach(self, topic: str, offset: int) -> None:
+        self._db.execute("INSERT OR REPLACE INTO place VALUES (?, ?)", (topic, offset))
+
+    # Rows.
+
+    def put(self, kind: str, key: str, parent: str | None, row: Row) -> None:
+        """Remember a row as it is now; the parent is the order that it is, or belongs to."""
+        number = "(SELECT number FROM snapshots)"
+        self._db.execute(
+            f"INSERT OR REPLACE INTO rows VALUES (?, ?, ?, {number}, ?)", (kind, key, parent, orjson.dumps(row))
+        )
+
+    def get(self, kind: str, key: str) -> tuple[str | None, Row] | None:
+        """Parent and columns of a row that is remembered."""
+        found = self._db.execute("SELECT parent, row FROM rows WHERE kind = ? AND key = ?", (kind, key)).fetchone()
+        return found and (found[0], orjson.loads(found[1]))
+
+    def of_parent(self, kind: str, parent: str) -> list[Row]:
+        """The rows with this parent, in the order of their keys."""
+        found = self._db.execute("SELECT row FROM rows WHERE kind = ? AND parent = ? ORDER BY key", (kind, parent))
+        return [orjson.loads(row) for (row,) in found]
+
+    def drop(self, kind: str, key: str) -> None:
+        self._db.execute("DELETE FROM rows WHERE kind = ? AND key = ?", (kind, key))
+
+    # Snapshots.
+
+    def begin_snapshot(self) -> None:
+        self._db.execute("UPDATE snapshots SET number = number + 1")
+
+    def take_missing(self, kind: str) -> Iterator[Row]:
+        """Drop and give the rows that the snapshot did not find; none if it did not find any of the kind at all."""
+        number = "(SELECT number FROM snapshots)"
+        found = self._db.execute(
+            f"""
+            DELETE FROM rows WHERE kind = ? AND snapshot < {number}
+            AND EXISTS (SELECT 1 FROM rows WHERE kind = ? AND snapshot = {number}) RETURNING row
+            """,
+            (kind, kind),
+        ).fetchall()
+        return (orjson.loads(row) for (row,) in found)
+
+    # Orders on their way.
+
+    def wait(self, parent: str, transaction: str, due: float) -> None:
+        """An order has changed; look at it when the transaction has ended, or if it is not in one, at ``due``."""
+        self._db.execute("INSERT OR REPLACE INTO waiting VALUES (?, ?, ?)", (parent, transaction, due))
+
+    def end(self, transaction: str, due: float) -> None:
+        """Its orders may be looked at from ``due`` on."""
+        self._db.execute("UPDATE waiting SET txn = '', due = ? WHERE txn = ?", (due, transaction))
+
+    def due(self, now: float, most: int) -> list[str]:
+        """Orders to look at, which do not wait any longer."""
+        found = self._db.execute(
+            """
+            DELETE FROM waiting WHERE parent IN (
+                SELECT parent FROM waiting WHERE txn = '' AND due <= ? ORDER BY due, parent LIMIT ?
+            ) RETURNING parent
+            """,
+            (now, most),
+        ).fetchall()
+        return sorted(parent for (parent,) in found)
+
+    def settling(self) -> bool:
+        """Whether an order will be due."""
+        return self._db.execute("SELECT 1 FROM waiting WHERE txn = '' LIMIT 1").fetchone() is not None
+
+    def uncounted(self) -> int:
+        """How many orders are remembered that do not count yet."""
+        return int(self._db.execute("SELECT count(DISTINCT parent) FROM rows").fetchone()[0])
+
+    def forget_counted(self, parent: str) -> None:
+        """An order counts; of it, nothing but that has to be known any more."""
+        self._db.execute("INSERT OR IGNORE INTO counted VALUES (?)", (parent,))
+        self._db.execute("DELETE FROM rows WHERE parent = ?", (parent,))
+        self._db.execute("DELETE FROM waiting WHERE parent = ?", (parent,))
+
+    def counted(self, parent: str) -> bool:
+        return self._db.execute("SELECT 1 FROM counted WHERE parent = ?", (parent,)).fetchone() is not None
