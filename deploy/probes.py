@@ -63,7 +63,7 @@ def ensure_topics(settings: KafkaSettings) -> None:
     Raises:
         StackError: the broker refuses.
     """
-    wanted = (settings.events_topic, settings.quarantine_topic)
+    wanted = (settings.events_topic, settings.quarantine_topic, settings.recommendations_topic)
     try:
         with kafka_admin(settings) as admin:
             there = set(admin.list_topics())
@@ -73,7 +73,8 @@ def ensure_topics(settings: KafkaSettings) -> None:
     except KafkaError as error:
         raise StackError(
             f"Kafka at {settings.servers} would not create the topics {', '.join(wanted)}: {error}. "
-            "Create them there, or name others with SHELFWISE_KAFKA__EVENTS_TOPIC and __QUARANTINE_TOPIC."
+            "Create them there, or name others with SHELFWISE_KAFKA__EVENTS_TOPIC, __QUARANTINE_TOPIC and "
+            "__RECOMMENDATIONS_TOPIC."
         ) from error
 
 

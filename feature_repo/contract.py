@@ -78,6 +78,9 @@ class Properties(ContractModel):
     """What happened, in detail. Single-product events may carry the product's fields here or in ``products``."""
 
     list_id: Identifier | None = Field(None, description="which list was shown")
+    request_id: Identifier | None = Field(
+        None, description="of a list of recommendations: the `request_id` of the service's answer that it shows"
+    )
     category: Text | None = Field(None, description="category of the list, or of the single product")
     query: Text | None = Field(None, description="what was searched for")
     order_id: Identifier | None = Field(None, description="the shop's id of the order; counted once")

@@ -50,6 +50,7 @@ class KafkaSettings(Section):
     checked_topic: str = Field(
         "shelfwise.checked", description="events on their way through the stream; it makes the topic itself"
     )
+    recommendations_topic: str = Field("shelfwise.recommendations", description="what the service answered")
     partitions: int = Field(4, description="partitions of each topic when it is created")
 
     @property
@@ -357,6 +358,20 @@ class WatchSettings(Section):
     )
 
 
+class OutcomeSettings(Section):
+    """What counts as the outcome of a recommendation that was shown; after a change, all of them are counted anew."""
+
+    click_minutes: float = Field(
+        30.0, gt=0, description="a click counts for the list that showed the product if it comes within this time"
+    )
+    order_hours: float = Field(24.0, gt=0, le=720, description="the same for carts and orders")
+    every_seconds: float = Field(
+        300.0,
+        ge=0,
+        description="how often the stream brings the table `outcomes` up to date; 0: `python -m ingestion outcomes` alone does",
+    )
+
+
 class ServingSettings(Section):
     """The BentoML service."""
 
@@ -373,6 +388,10 @@ class ServingSettings(Section):
     max_body_bytes: int = Field(65_536, description="largest request body accepted")
     model_poll_seconds: float = Field(5.0, description="how often the worker looks for a newer model or changed rules")
     rules_file: str = Field("", description="TOML file of the shop's own scenarios and rules; empty: none")
+    experiments_file: str = Field("", description="TOML file of the experiments that are under way; empty: none")
+    log_answers: bool = Field(
+        True, description="whether answers are sent to Kafka, so that outcomes can be counted by what was answered"
+    )
 
 
 class Settings(BaseSettings):
@@ -397,6 +416,7 @@ class Settings(BaseSettings):
     retrain: RetrainSettings = RetrainSettings()
     watch: WatchSettings = WatchSettings()
     serving: ServingSettings = ServingSettings()
+    outcomes: OutcomeSettings = OutcomeSettings()
 
     @property
     def warehouse(self) -> Path:

@@ -61,6 +61,16 @@ class Table:
                 raise_if_key_not_exists=False,
             )
 
+    def add_missing_columns(self) -> None:
+        """Give a stored table the columns that were declared after it was made; its rows have nothing in them."""
+        from deltalake import DeltaTable, Schema
+
+        stored = DeltaTable(self.uri)
+        there = {field.name for field in stored.schema().fields}
+        missing = [field for field in Schema.from_arrow(self.schema).fields if field.name not in there]
+        if missing:
+            stored.alter.add_columns(missing)
+
 
 def _activity_schema(entity: Entity) -> pa.Schema:
     """Columns of an activity table.
@@ -124,6 +134,7 @@ EVENTS = Table(
             ("source", pa.string()),
             ("partition", pa.int32()),
             ("offset", pa.int64()),
+            ("request_id", pa.string()),
             ("dt", pa.date32()),
         ]
     ),
@@ -167,6 +178,74 @@ LEDGER = Table(
         ]
     ),
     "what became of the events of each batch: accepted = processed + quarantined + duplicates",
+)
+
+RECOMMENDATIONS = Table(
+    "recommendations",
+    pa.schema(
+        [
+            ("request_id", pa.string()),
+            ("answered_at", TIMESTAMP),
+            ("customer_id", pa.string()),
+            ("scenario", pa.string()),
+            ("model_version", pa.string()),
+            ("fallback", pa.string()),
+            ("experiment", pa.string()),
+            ("variant", pa.string()),
+            ("explored", pa.bool_()),
+            ("propensity", pa.float64()),
+            ("choices", pa.map_(pa.string(), pa.string())),
+            (
+                "items",
+                pa.list_(pa.struct([("product_id", pa.string()), ("source", pa.string()), ("score", pa.float64())])),
+            ),
+            ("unreadable", pa.string()),
+            ("partition", pa.int32()),
+            ("offset", pa.int64()),
+            ("dt", pa.date32()),
+        ]
+    ),
+    "what the service answered, once: items as recommended, the first one at the first place; what was not readable has "
+    "only its text and its place in Kafka",
+    partition_by=("dt",),
+)
+
+OUTCOMES = Table(
+    "outcomes",
+    pa.schema(
+        [
+            ("message_id", pa.string()),
+            ("request_id", pa.string()),
+            ("shown_at", TIMESTAMP),
+            ("person", pa.string()),
+            ("answered", pa.bool_()),
+            ("scenario", pa.string()),
+            ("model_version", pa.string()),
+            ("experiment", pa.string()),
+            ("variant", pa.string()),
+            (
+                "items",
+                pa.list_(
+                    pa.struct(
+                        [
+                            ("product_id", pa.string()),
+                            ("source", pa.string()),
+                            ("place", pa.int32()),
+                            ("clicked_at", TIMESTAMP),
+                            ("carted_at", TIMESTAMP),
+                            ("ordered_at", TIMESTAMP),
+                            ("revenue", pa.float64()),
+                        ]
+                    )
+                ),
+            ),
+            ("dt", pa.date32()),
+        ]
+    ),
+    "what became of each list of recommendations that was shown; follows from events and recommendations",
+    partition_by=("dt",),
+    # Days that are still open are written anew every few minutes: what was replaced need not stay long.
+    properties={"delta.logRetentionDuration": "interval 2 hours"},
 )
 
 # The definitions that features were computed by, as a property of their tables.
@@ -268,6 +347,8 @@ ALL_TABLES = (
     QUARANTINE,
     QUARANTINE_REPLAYS,
     LEDGER,
+    RECOMMENDATIONS,
+    OUTCOMES,
     *COMPUTED,
     CATALOG,
     CATALOG_INDEX,
@@ -281,3 +362,4 @@ def create_missing_tables() -> None:
     """Create whichever table is not there yet, empty."""
     for table in ALL_TABLES:
         table.create_if_missing()
+    EVENTS.add_missing_columns()

@@ -67,6 +67,7 @@ class Archive:
 
     def __init__(self, first: Offsets, following: Offsets) -> None:
         """Go on where the tables end, in a topic that reaches from ``first`` to ``following``."""
+        EVENTS.add_missing_columns()
         self._events, self._quarantine, self._ledger = (
             Appender(table, first, following) for table in (EVENTS, QUARANTINE, LEDGER)
         )

@@ -11,7 +11,7 @@ from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
 
 from feature_repo.settings import get_settings
-from feature_repo.tables import CATALOG, COMPUTED, EVENTS, LEDGER, QUARANTINE, QUARANTINE_REPLAYS
+from feature_repo.tables import CATALOG, COMPUTED, EVENTS, LEDGER, QUARANTINE, QUARANTINE_REPLAYS, RECOMMENDATIONS
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ class Compactor:
 def compact() -> None:
     """Merge the small files of the tables that the stream appends to, and delete those replaced long ago."""
     keep = timedelta(hours=get_settings().stream.keep_unused_files_hours)
-    for table in (*COMPUTED, EVENTS, QUARANTINE, QUARANTINE_REPLAYS, LEDGER, CATALOG):
+    for table in (*COMPUTED, EVENTS, QUARANTINE, QUARANTINE_REPLAYS, LEDGER, CATALOG, RECOMMENDATIONS):
         stored = DeltaTable(table.uri)
         try:
             merged = stored.optimize.compact()

@@ -1,4 +1,4 @@
-"""Who may write what: the feature tables, the running stream or a batch job that asks it to step aside; replays; pulls; cdc.
+"""Who may write what: the feature tables, the running stream or a batch job that asks it to step aside; and other commands.
 
 All are ``flock`` locks on files: the kernel releases them when a process ends, however it ends, so that they cannot
 go stale.
@@ -93,6 +93,17 @@ def pulling(name: str, command: str = "pull") -> Iterator[None]:
     try:
         if not _try(descriptor, fcntl.LOCK_EX):
             raise UnavailableError(f"another `{command}` of {name} is running; end it, or wait until it has ended")
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def computing_outcomes() -> Iterator[None]:
+    """Hold the right to write the outcomes; waits until nobody else does."""
+    descriptor = _open("outcomes.lock")
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
     finally:
         os.close(descriptor)

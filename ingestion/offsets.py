@@ -34,9 +34,10 @@ def to_json(offsets: Offsets) -> str:
     return json.dumps({topic: {str(partition): offset for partition, offset in sorted(offsets.items())}})
 
 
-def commit(place: Offsets) -> CommitProperties:
-    """What a commit must carry to record that the table reaches ``place``."""
-    return CommitProperties(app_transactions=[Transaction(_app_id(p), offset) for p, offset in sorted(place.items())])
+def commit(place: Offsets, topic: str = "") -> CommitProperties:
+    """What a commit must carry to record that the table reaches ``place`` in a topic, by default that of the events."""
+    transactions = [Transaction(_app_id(p, topic), offset) for p, offset in sorted(place.items())]
+    return CommitProperties(app_transactions=transactions)
 
 
 def covered(table: Table) -> Offsets:
@@ -44,11 +45,11 @@ def covered(table: Table) -> Offsets:
     return covered_by(DeltaTable(table.uri)) if table.exists() else {}
 
 
-def covered_by(stored: DeltaTable) -> Offsets:
-    """How far in Kafka this version of a table reaches."""
+def covered_by(stored: DeltaTable, topic: str = "") -> Offsets:
+    """How far in a topic, by default that of the events, this version of a table reaches."""
     place: Offsets = {}
     for partition in range(_MOST_PARTITIONS):
-        offset = stored.transaction_version(_app_id(partition))
+        offset = stored.transaction_version(_app_id(partition, topic))
         if offset is None:
             break
         place[partition] = offset
@@ -146,5 +147,5 @@ def in_kafka() -> tuple[Offsets, Offsets]:
     return ({p.partition: first[p] for p in places}, {p.partition: following[p] for p in places})
 
 
-def _app_id(partition: int) -> str:
-    return f"kafka:{get_settings().kafka.events_topic}:{partition}"
+def _app_id(partition: int, topic: str) -> str:
+    return f"kafka:{topic or get_settings().kafka.events_topic}:{partition}"

@@ -270,6 +270,7 @@ def _normalised() -> list[Column]:
         e.context.channel.alias("channel"),
         F.coalesce(e.context.pagePath, F.get_json_object(e.context.page, "$.path")).alias("page_path"),
         p.list_id.alias("list_id"),
+        p.request_id.alias("request_id"),
         p.query.alias("query"),
         p.order_id.alias("order_id"),
         F.coalesce(p.revenue, p.total).alias("revenue"),

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from feature_repo.errors import UnavailableError
 from feature_repo.settings import get_settings
 from ingestion.locks import pause_wanted, wait_while, writing_features
+from ingestion.outcome_keeping import OutcomeKeeper
 from ingestion.stopping import StopRequest
 
 if TYPE_CHECKING:
@@ -83,10 +84,11 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _serve_metrics() -> Callable[[], None]:
+    from ingestion import outcome_metrics
     from ingestion.metrics import serve_metrics
 
     health = get_settings().health
-    return serve_metrics(health.host, health.port) if health.port else lambda: None
+    return serve_metrics(health.host, health.port, outcome_metrics.registry) if health.port else lambda: None
 
 
 class _Run:
@@ -103,6 +105,7 @@ class _Run:
         self._checkpoints = home / "spark" / "checkpoints"
         shutil.rmtree(self._checkpoints, ignore_errors=True)
         self._reported, self._events = time.monotonic(), 0
+        self._outcomes = OutcomeKeeper()
 
     def until_interrupted(self) -> str:
         """Run; with ``once``, until what Kafka holds now has been processed. Returns what failed, in a line."""
@@ -118,6 +121,7 @@ class _Run:
             intake = Intake(self._online, lambda: bool(self._stop), settings.offline_seconds, settings.archive_seconds)
             self._go_on(intake, compactor)
             intake.close()
+            self._outcomes.close()
         except (PySparkException, KafkaError, UnavailableError) as error:
             return _summary(error)
         finally:
@@ -125,6 +129,7 @@ class _Run:
             if intake is not None:
                 intake.abandon()
             compactor.finish()
+            self._outcomes.finish()
         return ""
 
     def _go_on(self, intake: Intake, compactor: Compactor) -> None:
@@ -190,6 +195,7 @@ class _Run:
     def _look_after(self, intake: Intake, compactor: Compactor) -> None:
         intake.commit_if_due()
         compactor.run_if_due()
+        self._outcomes.run_if_due()
         if time.monotonic() - self._reported > _REPORT_SECONDS:
             log.info("%s events in the last %.0f s", f"{self._events:,}", time.monotonic() - self._reported)
             self._reported, self._events = time.monotonic(), 0
