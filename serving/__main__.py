@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 from feature_repo.errors import ShelfwiseError
+from feature_repo.experiments import read_experiments
 from feature_repo.settings import PROJECT_ROOT, get_settings
 from serving.rules import read_rules
 
@@ -23,7 +24,8 @@ are served. The store lies in var/bentoml (BENTOML_HOME, if set, has the last wo
 
   python -m training models
 
-shows what there is. A shop's own scenarios and rules are read from SHELFWISE_SERVING__RULES_FILE, again whenever it changes.
+shows what there is. A shop's own scenarios and rules are read from SHELFWISE_SERVING__RULES_FILE, and experiments
+from SHELFWISE_SERVING__EXPERIMENTS_FILE, again whenever they change.
 """
 
 
@@ -40,6 +42,8 @@ def main() -> int:
         settings = get_settings()
         if settings.serving.rules_file:
             read_rules(Path(settings.serving.rules_file))  # so that a fault is told here, in one line
+        if settings.serving.experiments_file:
+            read_experiments(Path(settings.serving.experiments_file))
     except ShelfwiseError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import time
 from importlib.resources import files
 from typing import Any
@@ -18,8 +19,10 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from serving import metrics
+from serving.answer_log import AnswerLog, record_of
 from serving.answers import Result
 from serving.customers import CustomerFeatures
+from serving.experiments import Trial
 from serving.problems import BodyLimit, StrictJsonRoute, error_response, of_validation
 from serving.requests import Answer, ErrorAnswer, RecommendRequest
 from serving.runtime import Runtime
@@ -60,12 +63,24 @@ def create_app(runtime: Runtime) -> FastAPI:
         if composition is None:
             known = ", ".join(runtime.engine.compositions)
             return error_response(422, "unknown_value", f"scenario: there are {known}", "scenario")
+        asked, unit = composition, body.user_id or body.anonymous_id
+        assigned = runtime.engine.state.experiments.assigned(body.scenario, unit, composition, time.time())
+        if assigned:
+            composition = assigned.composition
         if composition.needs and not any(_is_met(need, body) for need in composition.needs):
             return _lacks(body.scenario, composition.needs)
         ids = [customer_id for customer_id in (body.user_id, body.anonymous_id) if customer_id is not None]
         with metrics.timed("read"):
             customer = await runtime.customers.read(ids) if ids else None
-        return _answer(body.scenario, runtime.engine.recommend(body, composition, customer), begun, customer)
+        result = runtime.engine.recommend(body, composition, customer, assigned.model if assigned else None)
+        trial = Trial(assigned)
+        if assigned and assigned.experiment.explore and random.random() < assigned.experiment.explore:
+            watched = runtime.engine.state.experiments.watched(assigned, body.scenario, asked)
+            result = trial.explore(
+                result,
+                {one.variant: runtime.engine.recommend(body, one.composition, customer, one.model) for one in watched},
+            )
+        return _answer(runtime.answers, body.scenario, unit, result, trial, begun, customer)
 
     return app
 
@@ -83,7 +98,15 @@ def _lacks(scenario: str, needs: tuple[Need, ...]) -> Response:
     return error_response(422, code, message, fields[0])
 
 
-def _answer(scenario: str, result: Result, begun: float, customer: CustomerFeatures | None) -> Response:
+def _answer(
+    log: AnswerLog | None,
+    scenario: str,
+    unit: str | None,
+    result: Result,
+    trial: Trial,
+    begun: float,
+    customer: CustomerFeatures | None,
+) -> Response:
     age = None
     if customer is not None and customer.last_event_at is not None:
         age = max(time.time() - customer.last_event_at, 0.0)
@@ -94,11 +117,17 @@ def _answer(scenario: str, result: Result, begun: float, customer: CustomerFeatu
         "feature_age_ms": None if age is None else round(age * 1000),
         "fallback": result.fallback,
         "request_id": os.urandom(8).hex(),
+        "experiment": trial.experiment,
+        "variant": trial.variant,
     }
     model = metrics.model_label(result.model_version)
     metrics.requests.labels(scenario=scenario, fallback=result.fallback or "none", model=model).inc()
     for item in result.items:
         metrics.recommended.labels(source=item.source).inc()
+    if trial.experiment:
+        metrics.exposures.labels(experiment=trial.experiment, variant=trial.variant).inc()
+    if log:
+        log.add(record_of(body, scenario, unit, trial.noted))
     metrics.latency.labels(scenario=scenario, model=model).observe(time.perf_counter() - begun)
     return Response(orjson.dumps(body), media_type="application/json")
 

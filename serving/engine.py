@@ -5,13 +5,14 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
 import numpy as np
 
 from feature_repo.aggregates import RECENT, SHOWN, Entity, decayed_sums
+from feature_repo.experiments import ExperimentBook
 from feature_repo.filters import Filters, Mask
 from feature_repo.reading import Floats
 from feature_repo.shelf import UNKNOWN, Codes, Shelf
@@ -19,6 +20,7 @@ from feature_repo.visitors import DEVICES, Visitors
 from serving import metrics
 from serving.answers import Cause, ExplainedItem, Item, Result
 from serving.customers import CustomerFeatures
+from serving.experiments import Experiments
 from serving.explanations import explain_ranker, explain_source
 from serving.fatigue import fatigue
 from serving.placed_rules import PlacedRules, RulesInForce
@@ -50,6 +52,9 @@ class State:
         version: of the model.
         placed: the model, or what does without, on the newest catalogue; None before there is one.
         rules: the rules on the same catalogue.
+        experiments: those under way.
+        models: the models of their variants, by version.
+        variants: these on the newest catalogue, once there is one.
     """
 
     book: Rulebook
@@ -58,6 +63,15 @@ class State:
     version: str | None = None
     placed: PlacedRecommender | None = None
     rules: PlacedRules | None = None
+    experiments: Experiments = field(default_factory=Experiments)
+    models: Mapping[str, Recommender] = field(default_factory=dict)
+    variants: Mapping[str, PlacedRecommender] = field(default_factory=dict)
+
+    def answering(self, version: str | None) -> State:
+        """The same, with a variant's model instead of the promoted one."""
+        if version is None or version not in self.models:
+            return self
+        return replace(self, model=self.models[version], version=version, placed=self.variants.get(version))
 
 
 class Engine:
@@ -82,9 +96,13 @@ class Engine:
         """Answer from this catalogue from now on; called from any thread."""
         with self._lock:
             old = self.state
-            same = old.placed if old.placed and old.placed.shelf.ids == shelf.ids else None
-            placed = same.at(shelf) if same else _placed(old.model, shelf)
-            self.state = replace(old, placed=placed, rules=PlacedRules.of(old.book, shelf))
+            same = old.placed is not None and old.placed.shelf.ids == shelf.ids
+            placed = old.placed.at(shelf) if old.placed and same else _placed(old.model, shelf)
+            variants = {
+                version: old.variants[version].at(shelf) if same and version in old.variants else model.on(shelf)
+                for version, model in old.models.items()
+            }
+            self.state = replace(old, placed=placed, rules=PlacedRules.of(old.book, shelf), variants=variants)
 
     def use_model(self, model: Recommender, version: str) -> None:
         """Answer with this model from now on; called from any thread."""
@@ -98,13 +116,34 @@ class Engine:
         with self._lock:
             old = self.state
             rules = PlacedRules.of(book, old.placed.shelf) if old.placed else None
-            self.state = replace(old, book=book, compositions=book.compositions, rules=rules)
+            experiments = Experiments.of(old.experiments.book, book.compositions)
+            self.state = replace(old, book=book, compositions=book.compositions, rules=rules, experiments=experiments)
+
+    def use_experiments(self, book: ExperimentBook, models: Mapping[str, Recommender]) -> None:
+        """Answer by these experiments from now on, of which the variants' models are given; called from any thread.
+
+        Raises:
+            InputError: a variant's scenario cannot be as it is declared.
+        """
+        with self._lock:
+            old = self.state
+            experiments = Experiments.of(book, old.compositions)
+            variants = {version: model.on(old.placed.shelf) for version, model in models.items()} if old.placed else {}
+            self.state = replace(old, experiments=experiments, models=models, variants=variants)
 
     def recommend(
-        self, request: RecommendRequest, composition: Composition, customer: CustomerFeatures | None
+        self,
+        request: RecommendRequest,
+        composition: Composition,
+        customer: CustomerFeatures | None,
+        version: str | None = None,
     ) -> Result:
-        """Recommendations in a scenario, for a customer of whom perhaps nothing is known."""
-        state = self.state
+        """Recommendations in a scenario, for a customer of whom perhaps nothing is known.
+
+        Args:
+            version: of the model, where a variant answers with one of its own.
+        """
+        state = self.state.answering(version)
         if state.placed is None or state.rules is None or not len(state.placed.shelf):
             return _without_catalogue(state, request, composition)
         placed, shelf, now = state.placed, state.placed.shelf, time.time()

@@ -63,6 +63,20 @@ rules_refused = Gauge(
     documentation="1 while the rules file as it is now cannot be used, and older rules are in force",
     multiprocess_mode="max",
 )
+experiments_refused = Gauge(
+    name="shelfwise_experiments_refused",
+    documentation="1 while the experiments file as it is now cannot be used, and older experiments are under way",
+    multiprocess_mode="max",
+)
+exposures = Counter(
+    name="shelfwise_exposures_total",
+    documentation="answers by experiment and variant",
+    labelnames=["experiment", "variant"],
+)
+answers_logged = Counter(name="shelfwise_answers_logged_total", documentation="answers that Kafka has taken")
+answers_lost = Counter(
+    name="shelfwise_answers_lost_total", documentation="answers that Kafka did not take: their outcomes are not known"
+)
 
 _model_in_use = ""
 

@@ -18,6 +18,13 @@ _log = logging.getLogger("bentoml.shelfwise")
 OnModel = Callable[[Recommender, str], None]
 
 
+def load(name: str, version: str) -> Recommender:
+    """A stored version of a model; whatever is wrong with it is raised."""
+    stored = bentoml.models.get(f"{name}:{version}")
+    recommender, _ = Recommender.load(Path(stored.path))
+    return recommender
+
+
 class ModelWatch:
     """Loads the model of a tag, and again whenever the tag comes to mean another version.
 
@@ -72,9 +79,7 @@ class ModelWatch:
 
     def _load(self, version: str) -> bool:
         try:
-            stored = bentoml.models.get(f"{self._name}:{version}")
-            recommender, _ = Recommender.load(Path(stored.path))
-            self._use(recommender, version)
+            self._use(load(self._name, version), version)
         except Exception as error:  # a broken file can raise anything, and must not end the watch
             _log.error("model %s:%s cannot be used: %s", self._name, version, str(error) or repr(error))
             return False

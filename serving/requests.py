@@ -92,7 +92,11 @@ class Answer(BaseModel):
         description="null: as asked for; session: from context_items alone; popular: from what others do; "
         "empty: there is nothing that may be recommended"
     )
-    request_id: str
+    request_id: str = Field(
+        description="to be sent with the event Product List Viewed of the page that shows the answer"
+    )
+    experiment: str | None = Field(description="the experiment that the customer takes part in; null: none")
+    variant: str | None = Field(description="his variant in it")
 
 
 class ErrorDetail(BaseModel):

@@ -4,28 +4,19 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
-from datetime import UTC, date, datetime, time
+from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from feature_repo.contract import Identifier, Text
 from feature_repo.errors import InputError
 from feature_repo.filters import Filters, Mask
+from feature_repo.moments import Moment
 from feature_repo.shelf import UNKNOWN, Shelf
 from training.scenarios import SCENARIOS, Cap, Composition
-
-
-def _as_moment(value: Any) -> Any:
-    """A date as its first moment; what has no offset is UTC."""
-    if isinstance(value, date) and not isinstance(value, datetime):
-        value = datetime.combine(value, time())
-    return value.replace(tzinfo=UTC) if isinstance(value, datetime) and value.tzinfo is None else value
-
-
-Moment = Annotated[datetime, BeforeValidator(_as_moment)]
 
 
 class Rule(BaseModel):

@@ -1,4 +1,4 @@
-"""Keeping to the rules file: read at the start, and again whenever it changes."""
+"""Keeping to the rules file and the experiments file: read at the start, and again whenever they change."""
 
 from __future__ import annotations
 
@@ -6,27 +6,43 @@ import logging
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+
+from prometheus_client import Gauge
 
 from feature_repo.errors import InputError
 from serving import metrics
-from serving.rules import Rulebook, read_rules
+from serving.rules import read_rules
 
 _log = logging.getLogger("bentoml.shelfwise")
 
 
 class RulesWatch:
-    """Reads a rules file and hands out what it says, each time that the file has changed.
+    """Reads a file and hands out what it says, each time that the file has changed.
 
-    Once the service runs, a file that cannot be used is reported, and the rules before it stay in force.
+    Once the service runs, a file that cannot be used is reported, and what it said before stays in force.
+
+    Args:
+        read: what the file says; raises an InputError if it cannot be used.
+        refused: is 1 while the file as it is cannot be used.
     """
 
-    def __init__(self, path: Path, every: float, use: Callable[[Rulebook], None]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        every: float,
+        use: Callable[[Any], None],
+        read: Callable[[Path], Any] = read_rules,
+        refused: Gauge = metrics.rules_refused,
+    ) -> None:
         self._path = path
         self._every = every
+        self._read = read
         self._use = use
+        self._refused = refused
         self._seen: tuple[int, int] | None = None
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._loop, name="rules", daemon=True)
+        self._thread = threading.Thread(target=self._loop, name=path.stem, daemon=True)
 
     def start(self) -> None:
         """Read the file, then watch it in the background.
@@ -35,7 +51,7 @@ class RulesWatch:
             InputError: the file cannot be used: better not to start than to start without the shop's exclusions.
         """
         self._seen = self._state()
-        self._use(read_rules(self._path))
+        self._use(self._read(self._path))
         self._thread.start()
 
     def stop(self) -> None:
@@ -50,13 +66,13 @@ class RulesWatch:
             return
         self._seen = state
         try:
-            self._use(read_rules(self._path))
+            self._use(self._read(self._path))
         except InputError as error:
-            metrics.rules_refused.set(1)
-            _log.error("%s; the rules before it stay in force", error)
+            self._refused.set(1)
+            _log.error("%s; what it said before stays in force", error)
             return
-        metrics.rules_refused.set(0)
-        _log.info("the rules of %s are in force", self._path)
+        self._refused.set(0)
+        _log.info("what %s says is in force", self._path)
 
     def _loop(self) -> None:
         while not self._stop.wait(self._every):

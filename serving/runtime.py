@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from feature_repo.errors import InputError
+from feature_repo.experiments import ExperimentBook, read_experiments
 from feature_repo.settings import Settings
 from feature_repo.store import open_store
+from serving import metrics
+from serving.answer_log import AnswerLog
 from serving.catalogue import CatalogueReader
 from serving.customers import CustomerReader
 from serving.engine import Engine
-from serving.models import ModelWatch
+from serving.models import ModelWatch, load
 from serving.rules_watch import RulesWatch
 
 # Redis clients wait for ever and retry for seconds by default; a reader with a deadline wants neither.
@@ -22,6 +26,7 @@ class Runtime:
     Attributes:
         settings: of this process.
         engine: answers requests.
+        answers: where answers are logged; None: nowhere.
         customers: reads features per request; there after :meth:`start`.
     """
 
@@ -33,17 +38,30 @@ class Runtime:
         self._catalogue: CatalogueReader | None = None
         self._models: ModelWatch | None = None
         self._rules: RulesWatch | None = None
+        self._experiments: RulesWatch | None = None
+        self.answers: AnswerLog | None = AnswerLog(settings.kafka) if settings.serving.log_answers else None
 
     def start(self) -> None:
         """Open the feature store, read the rules, load the model if there is one, begin to read the catalogue.
 
         Raises:
-            InputError: the rules file cannot be used.
+            InputError: the rules file or the experiments file cannot be used.
         """
         serving = self.settings.serving
         if serving.rules_file:
             self._rules = RulesWatch(Path(serving.rules_file), serving.model_poll_seconds, self.engine.use_rules)
             self._rules.start()
+        if serving.experiments_file:
+            self._experiments = RulesWatch(
+                Path(serving.experiments_file),
+                serving.model_poll_seconds,
+                self._use_experiments,
+                read_experiments,
+                metrics.experiments_refused,
+            )
+            self._experiments.start()
+        if self.answers:
+            self.answers.start()
         store = open_store()
         store.config.online_store.connection_string += f",{_REDIS_OPTIONS}"
         self.customers = CustomerReader(store, serving.read_timeout_ms)
@@ -54,9 +72,26 @@ class Runtime:
 
     def stop(self) -> None:
         """End the background threads."""
-        for part in (self._catalogue, self._models, self._rules):
+        for part in (self._catalogue, self._models, self._experiments, self._rules, self.answers):
             if part is not None:
                 part.stop()
+
+    def _use_experiments(self, book: ExperimentBook) -> None:
+        """Have the experiments' models, and let the engine answer by them.
+
+        Raises:
+            InputError: a model cannot be used, or a variant's scenario.
+        """
+        name, known = self.settings.serving.model.partition(":")[0], self.engine.state.models
+        models = {}
+        for version in sorted(
+            {one.model for e in book.experiments.values() for one in e.variants.values() if one.model}
+        ):
+            try:
+                models[version] = known[version] if version in known else load(name, version)
+            except Exception as error:  # a broken file can raise anything
+                raise InputError(f"model {name}:{version} of an experiment cannot be used: {error}") from error
+        self.engine.use_experiments(book, models)
 
     @property
     def problem(self) -> str | None:

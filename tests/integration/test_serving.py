@@ -34,7 +34,10 @@ class Shopper:
         response = self.client.post("/recommend", json=body)
         assert response.status_code == 200, response.text
         answer: dict[str, Any] = response.json()
-        assert set(answer) == {"items", "model_version", "feature_age_ms", "fallback", "request_id"}
+        assert set(answer) == {
+            *("items", "model_version", "feature_age_ms", "fallback", "request_id"),
+            *("experiment", "variant"),
+        }
         for item in answer["items"]:
             assert set(item) == {"product_id", "score", "source", "reason"} | (
                 {"why"} if body.get("explain") else set()

@@ -1,0 +1,53 @@
+"""Answers wait for Kafka without anybody waiting for them, and what is given up is counted."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from feature_repo.answered import of_message, to_message
+from feature_repo.settings import KafkaSettings
+from ingestion.answers import rows_of
+from serving import answer_log, metrics
+from serving.answer_log import AnswerLog, record_of
+from serving.answers import Item
+
+BODY = {
+    "items": [Item("cup", 0.5, "taste", "because")],
+    "model_version": None,
+    "fallback": "popular",
+    "request_id": "r1",
+}
+NOTED = {"experiment": "e", "variant": "bold", "explored": True, "propensity": 0.5, "choices": {"bold": "cup"}}
+
+
+def test_an_answer_comes_out_as_it_went_in() -> None:
+    record = record_of(BODY, "home", "ada", NOTED)
+    [found] = of_message(to_message([record]))
+    assert found.model_dump() | {"answered_at": found.answered_at.timestamp()} == record
+    [row] = rows_of(to_message([record]), 2, 17, time.time())
+    assert (row["partition"], row["offset"], row["choices"]) == (2, 17, [("bold", "cup")])
+    assert row["dt"] == found.answered_at.date()
+
+
+@pytest.mark.parametrize("value", [b"", b"{}", b"\xff", b'[{"request_id": "r1"}]', b'[{"request_id": 1, "odd": 2}]'])
+def test_what_is_no_answer_is_kept_as_it_is(value: bytes) -> None:
+    [row] = rows_of(value, 0, 3, 1.8e9)
+    assert row["unreadable"] == value.decode(errors="replace")
+    assert (row["offset"], "request_id" in row) == (3, False)
+
+
+def test_without_kafka_the_oldest_are_given_up_and_nobody_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(answer_log, "_MOST_WAITING", 10)
+    monkeypatch.setattr(answer_log, "_EVERY_SECONDS", 0.01)
+    before = metrics.answers_lost._value.get()
+    log = AnswerLog(KafkaSettings(bootstrap="127.0.0.1:9"))
+    log.start()
+    begun = time.monotonic()
+    for _ in range(1_000):
+        log.add(record_of(BODY, "home", None, {}))
+    assert time.monotonic() - begun < 1.0
+    assert metrics.answers_lost._value.get() - before == 990
+    log.stop()
+    assert metrics.answers_lost._value.get() - before == 1_000
