@@ -12,3 +12,4 @@ class ExitCode(IntEnum):
     NOTHING_NEW = 4  # too little happened since the champion was trained: nothing was trained
     REFUSED = 5  # the challenger did not pass the gate
     ROLLED_BACK = 6  # the live metrics fell: the version before is in force again
+    MISMATCH = 7  # an experiment's numbers of customers are not as declared: there is no verdict

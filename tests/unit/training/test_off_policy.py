@@ -1,0 +1,75 @@
+"""The worth of a variant that nobody was shown, where the truth is known: chances of clicks are invented."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from training.off_policy import AS_SERVED, MIN_MATCHES, Draw, value
+
+PLACES = 5
+SOURCES = ("taste", "new", "popular")
+APPEAL = {"taste": 0.3, "new": 0.1, "popular": 0.2}
+
+
+def world(rng: np.random.Generator, answers: int, customers: int = 150) -> tuple[list[Draw], float, float]:
+    """Draws, and the true worth of putting first what comes from taste, and of what was served (any product)."""
+    persons = rng.integers(customers, size=answers)
+    kinds = rng.integers(len(SOURCES), size=(answers, PLACES))
+    appeal = np.array([APPEAL[source] for source in SOURCES])[kinds]
+    chances = appeal + rng.normal(0, 0.05, customers)[persons][:, None] + rng.normal(0, 0.05, kinds.shape)
+    chances, best = np.clip(chances, 0, 1), appeal.argmax(axis=1)
+    drawn, rows = rng.integers(PLACES, size=answers), np.arange(answers)
+    clicked = rng.random(answers) < chances[rows, drawn]
+    ranks = rng.permuted(np.tile(np.arange(PLACES), (answers, 1)), axis=1)
+    draws = [
+        Draw(
+            *(str(persons[row]), 1 / PLACES, bool(clicked[row]), int(drawn[row])),
+            *({AS_SERVED: 0, "bold": int(best[row])}, [SOURCES[kind] for kind in kinds[row]], ranks[row].tolist()),
+        )
+        for row in rows
+    ]
+    return draws, float(chances[rows, best].mean()), float(chances[:, 0].mean())
+
+
+def test_intervals_cover_the_true_worth() -> None:
+    rng = np.random.default_rng(1)
+    covered: dict[str, list[bool]] = {}
+    gains, widths = [], {"inverse propensity": [], "doubly robust": []}
+    for _ in range(30):
+        draws, bold, served = world(rng, 800)
+        found = value(draws, "bold")
+        for method, estimate in found.estimates.items():
+            covered.setdefault(method, []).append(estimate.low <= bold <= estimate.high)
+            if method in widths:
+                widths[method].append(estimate.high - estimate.low)
+        gains.append(found.gain.low <= bold - served <= found.gain.high)
+    assert set(covered) == {"inverse propensity", "self-normalised", "doubly robust"}
+    assert all(np.mean(hits) >= 0.8 for hits in covered.values()), {
+        name: np.mean(hits) for name, hits in covered.items()
+    }
+    assert np.mean(gains) >= 0.8
+    assert np.mean(widths["doubly robust"]) < np.mean(widths["inverse propensity"])
+
+
+def test_with_too_little_nothing_is_claimed() -> None:
+    draws, *_ = world(np.random.default_rng(2), 100)
+    found = value(draws, "bold")
+    assert found.matches < MIN_MATCHES
+    assert found.estimates == {}
+    assert value(draws, "nobody").answers == 0
+    assert value(draws, "nobody").unknown == 100
+
+
+def test_what_is_not_known_is_told_apart() -> None:
+    draws, *_ = world(np.random.default_rng(3), 1_000)
+    for draw in draws[:300]:
+        del draw.wanted["bold"]
+    found = value(draws, "bold")
+    assert (found.answers, found.unknown) == (700, 300)
+    assert found.effective == found.matches, "all were drawn with the same chance"
+
+
+def test_without_any_click() -> None:
+    draws = [Draw(str(n), 0.5, False, n % 2, {AS_SERVED: 0, "bold": 1}, ("new", "new"), (0, 1)) for n in range(200)]
+    found = value(draws, "bold")
+    assert {one.mean for one in found.estimates.values()} == {0.0}
