@@ -13,13 +13,14 @@ FOLDER = "simulator"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    commands = parser.add_subparsers(dest="simulation", required=True, metavar="history|live")
+    commands = parser.add_subparsers(dest="simulation", required=True, metavar="history|live|shoppers")
     _add_history(commands.add_parser("history", help="write events, catalogue and true tastes to files"))
     _add_live(commands.add_parser("live", help="send the shop's traffic to the collector, as it happens"))
+    _add_shoppers(commands.add_parser("shoppers", help="ask the service for recommendations, and react to them"))
 
 
 def run(args: argparse.Namespace) -> int:
-    return _run_history(args) if args.simulation == "history" else _run_live(args)
+    return {"history": _run_history, "live": _run_live, "shoppers": _run_shoppers}[args.simulation](args)
 
 
 def _add_history(parser: argparse.ArgumentParser) -> None:
@@ -44,6 +45,37 @@ Send live traffic of the shop that `simulate history` invented: the same product
 now. Ends after --duration, or in good order on Ctrl-C or SIGTERM."""
     parser.add_argument("--rate", type=_rate, default=50.0, metavar="N", help="events per second (default: 50)")
     parser.add_argument("--duration", type=_rate, metavar="SECONDS", help="default: until stopped")
+    parser.add_argument("--url", help="address of the collector (default: the one in the settings)")
+    parser.add_argument("--shop", type=Path, metavar="FOLDER", help=f"default: {FOLDER}/ in SHELFWISE_HOME")
+
+
+def _add_shoppers(parser: argparse.ArgumentParser) -> None:
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.description = """\
+Customers of the shop that `simulate history` invented ask the running service for recommendations, see them, click what they
+like, and perhaps order it. With --lift, they click what a variant of an experiment shows more often, or less: then it is known
+what `python -m training experiment report` has to find.
+
+example:
+  python -m ingestion simulate shoppers --visits 2000 --lift bold=1.5"""
+    parser.add_argument(
+        "--visits", type=_count, default=1_000, metavar="N", help="lists to be looked at (default: 1000)"
+    )
+    parser.add_argument(
+        "--rate", type=_rate, default=20.0, metavar="N", help="visits per second, at most (default: 20)"
+    )
+    parser.add_argument("--scenario", default="home", help="what is asked for (default: home)")
+    parser.add_argument("-k", type=_count, default=10, metavar="N", help="products per list (default: 10)")
+    parser.add_argument(
+        "--lift",
+        type=_lift,
+        action="append",
+        default=[],
+        metavar="VARIANT=FACTOR",
+        help="so many times as likely a click on what the variant shows; may be repeated",
+    )
+    parser.add_argument("--seed", type=int, help="of chance (default: another one each time)")
+    parser.add_argument("--service", help="address of the service (default: the one in the settings)")
     parser.add_argument("--url", help="address of the collector (default: the one in the settings)")
     parser.add_argument("--shop", type=Path, metavar="FOLDER", help=f"default: {FOLDER}/ in SHELFWISE_HOME")
 
@@ -78,6 +110,32 @@ def _run_live(args: argparse.Namespace) -> int:
     with StopRequest() as stop:
         send_live(Traffic(shop, args.rate), url, settings.collector.write_key, args.rate, args.duration, stop)
     return 0
+
+
+def _run_shoppers(args: argparse.Namespace) -> int:
+    from ingestion.progress import result_console
+    from ingestion.simulator.sender import Collector
+    from ingestion.simulator.shop import Shop
+    from ingestion.simulator.shoppers import Shoppers, as_table
+    from ingestion.stopping import StopRequest
+
+    settings = get_settings()
+    service = args.service or f"http://{settings.serving.host}:{settings.serving.port}"
+    url = args.url or f"http://{settings.collector.host}:{settings.collector.port}"
+    with StopRequest() as stop:
+        shoppers = Shoppers(Shop.load(args.shop or settings.home / FOLDER), dict(args.lift), args.seed)
+        collector = Collector(url, settings.collector.write_key, stop)
+        shoppers.visit(service, collector, args.scenario, args.k, args.visits, args.rate, stop)
+    result_console().print(as_table(shoppers.done))
+    return 0
+
+
+def _lift(text: str) -> tuple[str, float]:
+    variant, _, factor = text.partition("=")
+    try:
+        return variant, _rate(factor)
+    except argparse.ArgumentTypeError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not like bold=1.5") from None
 
 
 def _count(text: str) -> int:

@@ -39,7 +39,7 @@ def send_live(
         SettingsError: it does not accept the write key.
     """
     events = iter(traffic)
-    collector = _Collector(url, write_key, stop)
+    collector = Collector(url, write_key, stop)
     started = reported = time.monotonic()
     schedule, due_before, accepted, reported_count = started, 0, 0, 0
     while not stop and (duration is None or time.monotonic() - started < duration):
@@ -65,7 +65,7 @@ def _batches(events: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]
         yield batch
 
 
-class _Collector:
+class Collector:
     """The collector's batch address, over a connection that is kept."""
 
     def __init__(self, url: str, write_key: SecretStr, stop: StopRequest) -> None:
