@@ -76,7 +76,8 @@ class AnswerLog:
     def _messages(self) -> Iterator[list[dict[str, Any]]]:
         """What is waiting, in messages of bounded size."""
         while self._waiting:
-            records, items = [], 0
+            records: list[dict[str, Any]] = []
+            items = 0
             while self._waiting and len(records) < _ANSWERS_PER_MESSAGE and items < _ITEMS_PER_MESSAGE:
                 records.append(self._waiting.popleft())
                 items += len(records[-1]["items"])
