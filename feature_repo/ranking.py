@@ -10,6 +10,7 @@ Training computes them for many customers at many moments, serving for one custo
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 from feature_repo.aggregates import Action
 from feature_repo.reading import Floats
 from feature_repo.shelf import UNKNOWN, Codes, Items
-from feature_repo.ties import Ties
+from feature_repo.ties import Ties, first_of_runs
 from feature_repo.visitors import CUSTOMER_SUMS, Visitors, log_prices
 
 _SEEN, _CARTED, _ORDERED, _REMOVED = (
@@ -274,6 +275,10 @@ class _Meetings:
         candidate, step = np.nonzero(sequences[owner] == codes[:, None])
         return cls(len(codes), candidate, owner[candidate], step)
 
+    @cached_property
+    def _first(self) -> NDArray[np.intp]:
+        return first_of_runs(self.candidate)
+
     def values(self, sequences: NDArray[Any]) -> NDArray[Any]:
         """What stands there in something of shape (visitors, k); shape (pairs,)."""
         return sequences[self.visitor, self.step]
@@ -284,10 +289,13 @@ class _Meetings:
 
     def newest(self, values: NDArray[Any], chosen: NDArray[np.bool_] | None = None) -> Floats:
         """The value of each candidate's first pair, of the chosen ones; NaN without any. Shape (size,)."""
-        candidate = self.candidate if chosen is None else self.candidate[chosen]
-        first = np.flatnonzero(np.diff(candidate, prepend=-1))
         found = np.full(self.size, np.nan)
-        found[candidate[first]] = (values if chosen is None else values[chosen])[first]
+        if chosen is None:
+            found[self.candidate[self._first]] = values[self._first]
+        else:
+            candidate = self.candidate[chosen]
+            first = first_of_runs(candidate)
+            found[candidate[first]] = values[chosen][first]
         return found
 
     def least(self, values: Floats, chosen: NDArray[np.bool_]) -> Floats:

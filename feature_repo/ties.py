@@ -43,7 +43,7 @@ class Ties:
             pairs = np.flatnonzero(sums)
             return cls(products, pairs, sums[pairs].astype(np.float32))
         pairs = np.sort(given)  # much faster than any order of them
-        pairs = pairs[np.flatnonzero(np.diff(pairs, prepend=-1))]
+        pairs = pairs[first_of_runs(pairs)]
         sums = np.bincount(np.searchsorted(pairs, given), strengths, minlength=len(pairs))
         return cls(products, pairs[sums > 0], sums[sums > 0].astype(np.float32))
 
@@ -84,3 +84,10 @@ class Ties:
         first, last = np.searchsorted(self.pairs, [visitor * self.products, (visitor + 1) * self.products])
         codes = (self.pairs[first:last] - visitor * self.products).astype(np.int32)
         return codes, self.strengths[first:last]
+
+
+def first_of_runs(values: NDArray[np.integer]) -> NDArray[np.intp]:
+    """Places at which a value differs from the one before it, the first place included."""
+    changes = np.ones(len(values), dtype=bool)
+    np.not_equal(values[1:], values[:-1], out=changes[1:])
+    return np.flatnonzero(changes)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import time
+from collections import Counter
 from importlib.resources import files
 from typing import Any
 
@@ -122,8 +123,8 @@ def _answer(
     }
     model = metrics.model_label(result.model_version)
     metrics.requests.labels(scenario=scenario, fallback=result.fallback or "none", model=model).inc()
-    for item in result.items:
-        metrics.recommended.labels(source=item.source).inc()
+    for source, count in Counter(item.source for item in result.items).items():
+        metrics.recommended.labels(source=source).inc(count)
     if trial.experiment:
         metrics.exposures.labels(experiment=trial.experiment, variant=trial.variant).inc()
     if log:
