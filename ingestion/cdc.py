@@ -51,15 +51,19 @@ the command is wrong."""
         help="a TOML file that says which tables and columns are what; default: the setting SHELFWISE_CDC__MAPPING",
     )
     parser.add_argument("--once", action="store_true", help="end when all changes that are there have been taken")
-    parser.add_argument("--check", action="store_true", help="only show which tables and columns are read, and as what")
+    parser.add_argument("--check", action="store_true", help="only show what is read, and what Postgres needs for it")
 
 
 def run(args: argparse.Namespace) -> int:
+    from feature_repo.settings import get_settings
+
     mapping = mapping_at(args.file)
     if args.check:
         print(mapping.model_dump_json(indent=2, exclude_defaults=True))
         for table, columns in mapping.columns.items():
             print(f"of {table}: {', '.join(sorted(columns))}")
+        print("\nPostgres needs wal_level = logical, and of its administrator:")
+        print("\n".join(mapping.grants(get_settings().cdc.user)))
         return 0
     from ingestion.locks import pulling
     from ingestion.producer import quiet_client_log
@@ -121,13 +125,12 @@ def _follow(mapping: Mapping, stop: StopRequest, once: bool) -> None:
         ready.parent.mkdir(parents=True, exist_ok=True)
         ready.touch()
         end = follower.end()
-        total, told = Counts(), time.monotonic()
+        total, told = Counts(), -_REPORT_SECONDS
         while not stop:
             counts = follower.step(_POLL_SECONDS)
             total += counts
             done = once and counts.changes == 0 and follower.place() >= end and not follower.due_later
-            quiet = counts.changes == 0 or time.monotonic() - told > _REPORT_SECONDS
-            if (quiet and total != Counts()) or done:
+            if done or (total != Counts() and time.monotonic() - told > _REPORT_SECONDS):
                 _show(total, follower)
                 total, told = Counts(), time.monotonic()
             if done:

@@ -109,6 +109,17 @@ class Mapping(Section):
         """The primary key of each table."""
         return {part.table: part.key for part in (self.orders, self.lines, self.products) if part}
 
+    def grants(self, user: str) -> list[str]:
+        """SQL that gives a user of Postgres what following these tables needs, and no more."""
+        tables = ", ".join(".".join(f'"{part}"' for part in table.split(".")) for table in self.keys)
+        schemas = ", ".join(sorted({f'"{table.split(".")[0]}"' for table in self.keys}))
+        return [
+            f'ALTER ROLE "{user}" WITH REPLICATION;',
+            f'GRANT USAGE ON SCHEMA {schemas} TO "{user}";',
+            f'GRANT SELECT ON {tables} TO "{user}";',
+            f"CREATE PUBLICATION shelfwise_{self.name} FOR TABLE {tables};",
+        ]
+
     def order_shape(self) -> OrderShape:
         """Where an order says what, once its lines are put together with it."""
         assert self.orders is not None

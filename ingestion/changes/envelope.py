@@ -53,7 +53,13 @@ def read(key: bytes | None, value: bytes | None) -> Change | Ended | None:
     """
     if value is None:
         return None
-    message, identity = _object(value), _object(key) if key else None
+    try:
+        return _read(_object(value), _object(key) if key else None)
+    except (TypeError, AttributeError, OverflowError) as error:
+        raise NotUnderstoodError(f"it is not as Debezium writes it: {error}") from error
+
+
+def _read(message: dict[str, Any], identity: dict[str, Any] | None) -> Change | Ended | None:
     if "schema" in message and "payload" in message:
         raise NotUnderstoodError("it has its schema inside: set value.converter.schemas.enable to false")
     if "status" in message and "op" not in message:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import time
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import orjson
 from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
-from kafka import KafkaConsumer, OffsetAndMetadata, TopicPartition
-from kafka.errors import KafkaError
+from kafka import KafkaAdminClient, KafkaConsumer, OffsetAndMetadata, TopicPartition
+from kafka.errors import KafkaError, TopicAlreadyExistsError
 from redis.exceptions import RedisError
 
 from feature_repo.errors import InputError, UnavailableError
@@ -51,34 +52,37 @@ class Follower:
         """Connect.
 
         Raises:
-            UnavailableError: Kafka does not answer, or nothing has been put into the topic yet.
+            UnavailableError: Kafka does not answer.
             InputError: the topic, or what is remembered of it, cannot be used.
         """
         settings = get_settings()
         self._topic = TopicPartition(settings.cdc.topic, 0)
         self._mapping, self._state = mapping, State(mapping.name)
         self._delivery = delivery
-        try:
-            self._consumer = KafkaConsumer(
-                bootstrap_servers=settings.kafka.servers.split(","),
-                # For those who watch how far behind the group is; the place that counts is in the state.
-                group_id=f"shelfwise-cdc-{mapping.name}",
-                enable_auto_commit=False,
-                auto_offset_reset="none",
-                isolation_level="read_committed",
-                max_poll_records=_MOST_RECORDS,
-                metrics_enabled=False,
-            )
-            self.lost = self._go_to_place()
-        except KafkaError as error:
-            raise UnavailableError(f"Kafka does not answer at {settings.kafka.servers}: {error}") from error
+        with ExitStack() as opened:
+            opened.callback(self._state.close)
+            try:
+                self._consumer = KafkaConsumer(
+                    bootstrap_servers=settings.kafka.servers.split(","),
+                    # For those who watch how far behind the group is; the place that counts is in the state.
+                    group_id=f"shelfwise-cdc-{mapping.name}",
+                    enable_auto_commit=False,
+                    auto_offset_reset="none",
+                    isolation_level="read_committed",
+                    max_poll_records=_MOST_RECORDS,
+                    metrics_enabled=False,
+                )
+                opened.callback(self._consumer.close)
+                self.lost = self._go_to_place()
+            except KafkaError as error:
+                raise UnavailableError(f"Kafka does not answer at {settings.kafka.servers}: {error}") from error
+            self._opened = opened.pop_all()
 
     def __enter__(self) -> Follower:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._state.close()
-        self._consumer.close()
+        self._opened.close()
 
     @property
     def waiting(self) -> int:
@@ -140,11 +144,7 @@ class Follower:
     def _go_to_place(self) -> int:
         """Go on where the state ends; how many changes Kafka has deleted that were not read."""
         topic = self._topic.topic
-        partitions = self._consumer.partitions_for_topic(topic)
-        if not partitions:
-            raise UnavailableError(
-                f"Kafka has no topic {topic} yet; `python -m ingestion connect status` shows whether the connector runs"
-            )
+        partitions = self._consumer.partitions_for_topic(topic) or _created(topic)
         if len(partitions) > 1:
             raise InputError(f"{topic} has {len(partitions)} partitions; it must have one, or changes lose their order")
         self._consumer.assign([self._topic])
@@ -157,6 +157,18 @@ class Follower:
             )
         self._consumer.seek(self._topic, first if place is None else max(place, first))
         return 0 if place is None else max(0, first - place)
+
+
+def _created(topic: str) -> set[int]:
+    """Make the topic, which Connect would only do with the first change; gives its partitions."""
+    admin = KafkaAdminClient(bootstrap_servers=get_settings().kafka.servers.split(","))
+    try:
+        admin.create_topics({topic: {"num_partitions": 1}}, wait_for_metadata=True)
+    except TopicAlreadyExistsError:
+        pass  # Connect was faster
+    finally:
+        admin.close()
+    return {0}
 
 
 def _into_catalogue(products: list[ProductRow]) -> int:

@@ -126,7 +126,8 @@ class Mapper:
     def _take_line(self, change: Change, row: Row | None, now: float) -> None:
         assert self._mapping.lines
         known = self._state.get(LINES, change.key)
-        order_id = None if row is None else str(row[self._mapping.lines.order])
+        order = None if row is None else row[self._mapping.lines.order]
+        order_id = None if order is None else str(order)
         if known and known[0] != order_id:
             self._state.drop(LINES, change.key)
             self._touch(str(known[0]), change, now)

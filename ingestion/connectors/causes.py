@@ -12,6 +12,10 @@ _RESTART = (
 # What the messages of Postgres, its driver, Debezium and Connect have in common, and the advice.
 _ADVICE = (
     (
+        r"Could not resolve|\$\{env:",
+        "the worker needs config.providers=env, and the SHELFWISE_CDC__... variables in its environment",
+    ),
+    (
         r"password authentication failed|no password was provided|The server requested .*password",
         f"see that SHELFWISE_CDC__USER and SHELFWISE_CDC__PASSWORD are right, {_RESTART}",
     ),
@@ -22,8 +26,8 @@ _ADVICE = (
     (r'database ".*" does not exist', f"see that SHELFWISE_CDC__DATABASE is right, {_RESTART}"),
     (r"wal_level|logical decoding requires", "run `ALTER SYSTEM SET wal_level = logical` in Postgres, and restart it"),
     (
-        r"must be superuser|REPLICATION|permission denied|must be owner",
-        "give the user what docs/cdc.md lists under Postgres",
+        r"must be superuser|REPLICATION|permission denied|must be owner|[Pp]ublication",
+        "run in Postgres what `python -m ingestion cdc --check` prints",
     ),
     (
         r"replication slot .* is active",
@@ -34,10 +38,6 @@ _ADVICE = (
         r"Failed to find any class|ClassNotFound",
         "the worker lacks the plugin: `make up WITH=cdc` fetches Debezium; on a worker "
         "elsewhere, install debezium-connector-postgres",
-    ),
-    (
-        r"Could not resolve|config(uration)? provider|variable .*env|\$\{env:",
-        "the worker needs config.providers=env, and the SHELFWISE_CDC__... variables in its environment",
     ),
 )
 

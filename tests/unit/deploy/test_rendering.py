@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from deploy import kafka_broker, redis_server
+from deploy import connect_worker, kafka_broker, redis_server
 from deploy.errors import StackError
 from deploy.services import all_services
-from feature_repo.settings import KafkaSettings, RedisSettings, Settings
+from feature_repo.settings import CdcSettings, ConnectSettings, KafkaSettings, RedisSettings, Settings
 
 
 def settings(home: Path, kafka: KafkaSettings | None = None, redis: RedisSettings | None = None) -> Settings:
@@ -83,6 +83,24 @@ def test_services_start_in_order_with_this_python(tmp_path: Path) -> None:
     assert services["stream"].command() == [sys.executable, "-m", "ingestion", "stream"]
     assert services["serving"].command() == [sys.executable, "-m", "serving"]
     assert [name for name, service in services.items() if not service.everyday] == ["connect", "cdc", "traffic"]
+
+
+def test_the_worker_gets_the_password_by_its_environment_alone(tmp_path: Path) -> None:
+    cdc = CdcSettings(host="db.example", password=SecretStr("hunter2"))
+    given = Settings(home=tmp_path, cdc=cdc, connect=ConnectSettings(port=18, heap="300m"))
+
+    properties = connect_worker.render_properties(given)
+    variables = connect_worker.environment(given)
+
+    assert "listeners=http://127.0.0.1:18\n" in properties
+    assert "hunter2" not in properties
+    assert "-Xmx300m" in connect_worker.command(given)
+    assert (variables["SHELFWISE_CDC__HOST"], variables["SHELFWISE_CDC__PASSWORD"]) == ("db.example", "hunter2")
+
+
+def test_a_mapper_without_a_mapping_does_not_start(tmp_path: Path) -> None:
+    with pytest.raises(StackError, match="SHELFWISE_CDC__MAPPING is empty"):
+        connect_worker.check_mapping(settings(tmp_path))
 
 
 def test_servers_of_ones_own_are_only_reached(tmp_path: Path) -> None:

@@ -205,6 +205,16 @@ def test_told_again_from_the_middle_of_a_transaction_it_comes_to_the_same(shop: 
     assert len(event["properties"]["products"]) == 2
 
 
+def test_a_line_that_belongs_to_another_order_now(shop: Shop) -> None:
+    shop.tell(
+        change("c", "orders", order(1)), change("c", "order_lines", line(1, 1)), change("c", "order_lines", line(2, 1))
+    )
+    shop.tell(change("u", "order_lines", line(2, 9)), change("c", "order_lines", line(3, 1)), ended())
+    shop.tell(change("u", "order_lines", line(3, 1) | {"order_id": None}, "6"), ended("6"))
+    (event,) = shop.later().orders.values()
+    assert len(event["properties"]["products"]) == 1
+
+
 def test_the_id_of_an_order_follows_from_what_it_says(shop: Shop) -> None:
     records = (change("c", "orders", order(1)), change("c", "order_lines", line(1, 1)), ended())
     shop.tell(*records)
@@ -283,6 +293,11 @@ def test_another_primary_key_than_the_mapping_says_stops_everything(shop: Shop) 
         (b'{"id": 1}', b"\xff", "not JSON"),
         (b'{"id": 1}', b"[]", "no JSON object"),
         (b'{"id": 1}', b'{"op": "c"}', "which table"),
+        (
+            b'{"id": 1}',
+            b'{"op": "c", "after": {}, "source": {"schema": "", "table": "", "ts_ms": "x"}}',
+            "not as Debezium",
+        ),
         (b'{"id": 1}', b'{"schema": {}, "payload": {}}', "schemas.enable"),
         (None, orjson.dumps(change("c", "orders", order(1))[1]), "no primary key"),
     ],
@@ -322,6 +337,13 @@ def test_only_columns_that_are_needed_leave_the_database(shop: Shop) -> None:
         "public.order_lines": {"id", "order_id", "product_id", "price", "quantity"},
         "public.products": {"id", "name", "price", "stock", "listed"},
     }
+
+
+def test_the_user_gets_no_more_than_is_needed(shop: Shop) -> None:
+    assert shop._mapping.grants("me")[-2:] == [
+        'GRANT SELECT ON "public"."orders", "public"."order_lines", "public"."products" TO "me";',
+        'CREATE PUBLICATION shelfwise_shop FOR TABLE "public"."orders", "public"."order_lines", "public"."products";',
+    ]
 
 
 @pytest.mark.parametrize(
