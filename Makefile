@@ -4,7 +4,7 @@ export FEAST_USAGE := False
 export BENTOML_DO_NOT_TRACK := True
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down status logs test test-unit lint lock clean bench-freshness bench-stream bench-redis bench-growth bench-training bench-serve
+.PHONY: help setup demo up down status logs airflow airflow-setup test test-unit lint lock clean bench-freshness bench-stream bench-redis bench-growth bench-training bench-serve
 
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name what; do \
@@ -28,6 +28,12 @@ status: setup ## what runs, where, and whether it is ready (fails unless all of 
 
 logs: setup ## follow the logs of everything (Ctrl-C ends it)
 	@$(PYTHON) -m deploy logs --follow
+
+airflow: airflow-setup ## run the schedule with Airflow: pulls, nightly checks, retraining (docs/automation.md); Ctrl-C ends it
+	@$(PYTHON) -m deploy airflow
+
+airflow-setup: setup ## Airflow in an environment of its own, .venv-airflow; instant when nothing changed
+	@$(PYTHON) -m deploy.setup_airflow
 
 test: setup ## all tests, two files at a time; the integration tests start their own broker, Redis and so on, beside a running stack
 	@$(PYTHON) -m pytest -n 2 --dist loadfile
@@ -58,10 +64,12 @@ lint: setup ## style, formatting and types
 	@$(PYTHON) -m ruff format --check .
 	@$(PYTHON) -m mypy
 
-lock: setup ## resolve requirements.lock and jars.lock anew, after a change to pyproject.toml or deploy/*.ivy.xml
+lock: setup ## resolve the lock files anew, after a change to pyproject.toml, deploy/airflow.in or deploy/*.ivy.xml
 	@.venv/bin/uv pip compile --quiet --generate-hashes --no-emit-index-url --no-header --no-annotate --all-extras \
 		--python-version 3.11 pyproject.toml -o requirements.lock
+	@.venv/bin/uv pip compile --quiet --generate-hashes --no-emit-index-url --no-header --no-annotate \
+		--python-version 3.11 deploy/airflow.in -o deploy/airflow.lock
 	@$(PYTHON) -m deploy.setup_jars --lock
 
 clean: ## remove the environment, caches and everything that the stack stored (stop it first with make down)
-	@rm -rf .venv var *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	@rm -rf .venv .venv-airflow var *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis

@@ -12,7 +12,8 @@ import sys
 
 from rich.console import Console
 
-from deploy import status
+from deploy import airflow, status
+from deploy.airflow_stay import stay
 from deploy.demo import Demo
 from deploy.errors import StackError
 from deploy.java import JavaError
@@ -48,6 +49,13 @@ def build_parser() -> argparse.ArgumentParser:
         if name == "logs":
             command.add_argument("-f", "--follow", action="store_true", help="go on as the logs grow")
     commands.add_parser("status", help="show what runs and whether it is ready; exit code 1 unless all is up")
+    command = commands.add_parser("airflow", help="run the schedule with Airflow; or one command of Airflow's own")
+    command.add_argument(
+        "words",
+        nargs=argparse.REMAINDER,
+        metavar="COMMAND ...",
+        help="instead of starting it: a command of Airflow, as `dags test shelfwise_nightly`",
+    )
     commands.add_parser("demo", help="simulated shop, training, live traffic, and what a few clicks change")
     return parser
 
@@ -69,6 +77,8 @@ def _run(options: argparse.Namespace, stack: Stack, console: Console) -> int:
         return 0 if status.show(stack, console) else 1
     if options.command == "logs":
         return _logs(stack, options.names, options.follow)
+    if options.command == "airflow":
+        return airflow.execute(stack.settings, options.words) if options.words else stay(stack)
     with exclusive(stack.home / "run" / "stack.lock"):
         if options.command == "up":
             with stack.all_or_nothing() as started:

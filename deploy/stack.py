@@ -12,6 +12,7 @@ from rich.markup import escape
 from rich.text import Text
 
 from deploy import probes, tasks
+from deploy.airflow import airflow_services
 from deploy.errors import StackError
 from deploy.interrupts import ignored
 from deploy.ports import check_free
@@ -32,7 +33,7 @@ class Stack:
         self.home = settings.home.resolve()
         self.settings = settings.model_copy(update={"home": self.home})
         self.console = console
-        self.services = all_services(self.settings)
+        self.services = {**all_services(self.settings), **airflow_services(self.settings)}
         self.supervisor = Supervisor(self.home, settings.start_timeout_seconds)
 
     def choose(self, names: Iterable[str], extra: str | None = None) -> list[Service]:

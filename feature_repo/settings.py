@@ -394,6 +394,29 @@ class ServingSettings(Section):
     )
 
 
+class AutomationSettings(Section):
+    """What Airflow (`make airflow`) runs, and when. Schedules are cron expressions; empty: only by hand."""
+
+    host: str = Field("127.0.0.1", description="address that Airflow's pages and API listen on")
+    port: int = Field(8090, description="port of Airflow's pages and API")
+    time_zone: str = Field("UTC", description="time zone of the schedules, for example Europe/Berlin")
+    catalog: str = Field("", description="catalogue to load: a file, a folder or a Delta table; empty: none")
+    catalog_schedule: str = Field("*/15 * * * *", description="when changes of the catalogue are looked for")
+    pulls: tuple[str, ...] = Field((), description='TOML files of `python -m ingestion pull`, as ["shop.toml"]')
+    pull_schedule: str = Field("*/10 * * * *", description="when the APIs are pulled")
+    materialize_schedule: str = Field("5 * * * *", description="when `feast materialize-incremental` runs")
+    publish_schedule: str = Field("*/15 * * * *", description="when the warehouse is filled, if it is a Postgres")
+    nightly_schedule: str = Field("30 2 * * *", description="when the nightly checks and the compaction run")
+    retrain_schedule: str = Field("0 4 * * *", description="when a challenger is trained and compared")
+    watch_schedule: str = Field("*/5 * * * *", description="when the live metrics of the promoted model are looked at")
+    fresh_data_hours: float = Field(6.0, gt=0, description="how long retraining waits for fresh events before it fails")
+    fresh_data_check_minutes: float = Field(10.0, gt=0, description="how often it looks for them meanwhile")
+    retries: int = Field(3, ge=0, description="how often a step that failed is tried again")
+    retry_seconds: float = Field(60.0, gt=0, description="pause before that; it doubles with each further try")
+    timeout_minutes: float = Field(60.0, gt=0, description="longest time of a step; then it is ended and tried again")
+    retrain_timeout_minutes: float = Field(480.0, gt=0, description="the same of the retraining")
+
+
 class Settings(BaseSettings):
     """All settings, read once by :func:`get_settings`."""
 
@@ -417,6 +440,7 @@ class Settings(BaseSettings):
     watch: WatchSettings = WatchSettings()
     serving: ServingSettings = ServingSettings()
     outcomes: OutcomeSettings = OutcomeSettings()
+    automation: AutomationSettings = AutomationSettings()
 
     @property
     def warehouse(self) -> Path:

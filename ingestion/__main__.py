@@ -28,6 +28,7 @@ COMMANDS = {
     "health": "lag, delays, freshness, quiet feeds and refused events; exits with 1 if something is wrong",
     "outcomes": "what became of recommendations: clicks, carts, orders, by model, scenario, source or variant",
     "publish": "copy the feature tables into the warehouse, for analysts and for Feast",
+    "compact": "merge the small files of the tables",
     "rebuild-online": "fill an empty Redis again from the offline store",
     "stream": "run the Spark job: Kafka to features, online and offline",
 }

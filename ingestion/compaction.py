@@ -11,9 +11,20 @@ from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
 
 from feature_repo.settings import get_settings
-from feature_repo.tables import CATALOG, COMPUTED, EVENTS, LEDGER, QUARANTINE, QUARANTINE_REPLAYS, RECOMMENDATIONS
+from feature_repo.tables import (
+    CATALOG,
+    COMPUTED,
+    EVENTS,
+    LEDGER,
+    QUARANTINE,
+    QUARANTINE_REPLAYS,
+    RECOMMENDATIONS,
+    Table,
+)
 
 log = logging.getLogger(__name__)
+# The tables that are appended to.
+APPENDED = (*COMPUTED, EVENTS, QUARANTINE, QUARANTINE_REPLAYS, LEDGER, CATALOG, RECOMMENDATIONS)
 
 
 class Compactor:
@@ -38,15 +49,25 @@ class Compactor:
 
 
 def compact() -> None:
-    """Merge the small files of the tables that the stream appends to, and delete those replaced long ago."""
-    keep = timedelta(hours=get_settings().stream.keep_unused_files_hours)
-    for table in (*COMPUTED, EVENTS, QUARANTINE, QUARANTINE_REPLAYS, LEDGER, CATALOG, RECOMMENDATIONS):
-        stored = DeltaTable(table.uri)
+    """Merge the small files of all tables; one that cannot be, because of what others write, is left for the next time."""
+    for table in APPENDED:
         try:
-            merged = stored.optimize.compact()
-            # What is younger than the setting stays: readers that began before the merge still need it.
-            stored.vacuum(int(keep.total_seconds() // 3600), enforce_retention_duration=False, dry_run=False)
+            merged = merge_files(table)
         except DeltaError as error:
             log.warning("%s was not compacted this time: %s", table.name, error)
         else:
-            log.info("%s: merged %s files", table.name, merged["numFilesRemoved"])
+            log.info("%s: merged %s files", table.name, merged)
+
+
+def merge_files(table: Table) -> int:
+    """Merge the small files of a table and delete those replaced long ago; gives how many were merged.
+
+    Raises:
+        DeltaError: others changed the table meanwhile, or it cannot be read; nothing is lost.
+    """
+    keep = timedelta(hours=get_settings().stream.keep_unused_files_hours)
+    stored = DeltaTable(table.uri)
+    merged = stored.optimize.compact()
+    # What is younger than the setting stays: readers that began before the merge still need it.
+    stored.vacuum(int(keep.total_seconds() // 3600), enforce_retention_duration=False, dry_run=False)
+    return int(merged["numFilesRemoved"])

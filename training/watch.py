@@ -23,6 +23,7 @@ so look every few minutes: then a restart of the service makes nothing forgotten
 exit codes:
   0  nothing to complain of, or too few requests yet
   {ExitCode.ROLLED_BACK}  rolled back
+  {ExitCode.NOTHING_PROMOTED}  nothing is promoted yet
 
 examples:
   python -m training watch               # one look, for a scheduler
@@ -57,7 +58,8 @@ def _look() -> int:
 
     stack = promotions()
     if not stack:
-        raise InputError("nothing is promoted yet: `python -m training run`")
+        print("error: nothing is promoted yet: `python -m training run`", file=sys.stderr)
+        return ExitCode.NOTHING_PROMOTED
     sums = look(stack)
     in_force = stack[-1].version
     before = next((one.version for one in reversed(stack[:-1]) if one.version != in_force), None)

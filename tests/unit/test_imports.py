@@ -14,6 +14,7 @@ MAY_IMPORT = {
     "training": {"feature_repo"},
     "serving": {"feature_repo", "training"},  # the model classes that a stored artefact needs
     "deploy": {"feature_repo"},
+    "automation": {"feature_repo", "ingestion", "training"},  # see below
 }
 
 
@@ -42,3 +43,14 @@ def test_serving_takes_nothing_of_training_but_what_a_model_answers_with() -> No
         if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("training")
     }
     assert modules <= {f"training.{name}" for name in ("model", "recommending", "scenarios", "segments", "sources")}
+
+
+def test_the_schedule_takes_nothing_of_the_others_but_exit_codes() -> None:
+    names = {
+        f"{node.module}.{alias.name}"
+        for path in (PROJECT_ROOT / "automation").rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith(("ingestion", "training"))
+        for alias in node.names
+    }
+    assert names == {"ingestion.pull.NEEDS_A_LOOK", "training.exit_codes.ExitCode"}

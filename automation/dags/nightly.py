@@ -1,0 +1,25 @@
+"""The nightly Airflow DAG: checks and upkeep, one after the other, each whatever became of the others."""
+
+from __future__ import annotations
+
+from automation.commands import Command, module
+from automation.schedules import scheduled
+from feature_repo.settings import get_settings
+
+# Name of the step and the command. To add one, add a line; the first are run first.
+NIGHTLY = {
+    # The same sample of rows when it is tried again, so that a difference cannot be passed over by luck.
+    "parity": module("ingestion", "parity", "--seed", "{{ dag_run.run_after.timestamp() | int }}"),
+    "compact": module("ingestion", "compact"),
+}
+
+with scheduled(
+    "nightly",
+    get_settings().automation.nightly_schedule,
+    "nightly checks and upkeep",
+    "Do stored features hold what the events say? Then small files are merged. A step that fails does not hinder the others.",
+    max_active_tasks=1,
+):
+    for place, (name, command) in enumerate(NIGHTLY.items()):
+        # Not chained: a run is as good as its last steps, so that a failure before the last would be green.
+        Command(task_id=name, command=command, priority_weight=len(NIGHTLY) - place)
