@@ -130,7 +130,7 @@ def _stream(settings: Settings) -> Service:
     return Service(
         name="stream",
         stage=2,
-        address=f"{metrics.url}/metrics" if health.port else "-",
+        address=metrics.url if health.port else "-",
         probe=lambda record: probes.fresh_file(ready, record),
         command=lambda: python_module("ingestion", "stream"),
         listeners=(metrics,) if health.port else (),

@@ -230,10 +230,10 @@ class SparkSettings(Section):
 
 
 class HealthSettings(Section):
-    """When ``python -m ingestion health`` raises an alarm, and where the stream serves its metrics."""
+    """When ``python -m ingestion health`` raises an alarm, and where the stream serves its monitoring page and metrics."""
 
-    host: str = Field("127.0.0.1", description="address at which the stream serves Prometheus metrics")
-    port: int = Field(9464, description="port of the stream's metrics; 0: none")
+    host: str = Field("127.0.0.1", description="address at which the stream serves its monitoring page and metrics")
+    port: int = Field(9464, description="port of the monitoring page and of Prometheus metrics; 0: none")
     window_minutes: float = Field(15.0, gt=0, description="length of the window that rates and shares are taken over")
     lag_messages: int = Field(1_000, description="most messages of a Kafka partition that may wait for the stream")
     lag_seconds: float = Field(120.0, description="how long more messages than that may wait")
@@ -251,6 +251,7 @@ class HealthSettings(Section):
         0.01, description="share of events refused for one reason and field that is too much"
     )
     violation_min_events: int = Field(10, description="fewest such events in the window that are an alarm")
+    model_days: float = Field(14.0, gt=0, description="days since its training after which the model is too old")
 
 
 class ALSEngine(StrEnum):

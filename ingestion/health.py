@@ -19,9 +19,13 @@ _STYLES = {"ok": "green", "alarm": "bold red", "not judged": "dim"}
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = (
         "Exits with 1 if there is an alarm. Limits are settings (SHELFWISE_HEALTH__*; `python -m feature_repo.settings` "
-        "lists them). The stream serves the same as Prometheus metrics at SHELFWISE_HEALTH__PORT."
+        "lists them). The stream serves the same as a page and as Prometheus metrics at SHELFWISE_HEALTH__PORT "
+        "(http://127.0.0.1:9464); while it does not run, `--serve` does. docs/operations.md says what to do about each alarm."
     )
     parser.add_argument("--json", action="store_true", help="print one line of JSON instead of a table")
+    parser.add_argument(
+        "--serve", action="store_true", help="serve page and metrics in the stream's place, until stopped"
+    )
     parser.add_argument("--watch", type=_seconds, metavar="SECONDS", help="again and again, until it is interrupted")
 
 
@@ -29,6 +33,8 @@ def run(args: argparse.Namespace) -> int:
     from ingestion.progress import result_console
 
     logging.getLogger("kafka").setLevel(logging.CRITICAL)
+    if args.serve:
+        return _serve()
     console = result_console()
     while True:
         code = _look(console, args.json)
@@ -39,13 +45,31 @@ def run(args: argparse.Namespace) -> int:
             console.clear()
 
 
-def _look(console: Console, as_json: bool) -> int:
+def _serve() -> int:
+    from feature_repo.errors import SettingsError
     from feature_repo.settings import get_settings
-    from ingestion.health_checks import Status, all_checks
-    from ingestion.health_measures import measure
+    from ingestion.metrics import serve_metrics
+    from ingestion.stopping import StopRequest
 
-    measures = measure()
-    checks = all_checks(measures, get_settings().health)
+    health = get_settings().health
+    if not health.port:
+        raise SettingsError("SHELFWISE_HEALTH__PORT is 0, which is to serve nothing; set a port")
+    with StopRequest() as stop:
+        close = serve_metrics(health.host, health.port)
+        print(f"monitoring page at http://{health.host}:{health.port}, metrics at /metrics; Ctrl-C ends it", flush=True)
+        try:
+            while not stop:
+                stop.wait(1.0)
+        finally:
+            close()
+    return 0
+
+
+def _look(console: Console, as_json: bool) -> int:
+    from ingestion.health_checks import Status
+    from ingestion.health_measures import evaluate
+
+    measures, checks = evaluate()
     alarms = [check for check in checks if check.status is Status.ALARM]
     if as_json:
         print(to_json(measures.at, checks), flush=True)
@@ -82,6 +106,8 @@ def _show(console: Console, checks: Iterable[Check]) -> None:
     from rich.table import Table
     from rich.text import Text
 
+    from ingestion.health_status import number
+
     table = Table("check")
     table.add_column("subject", overflow="fold")
     table.add_column("value", justify="right")
@@ -90,16 +116,9 @@ def _show(console: Console, checks: Iterable[Check]) -> None:
     table.add_column("detail")
     for check in checks:
         status = Text(check.status, style=_STYLES[check.status])
-        value, limit = _number(check.value, check.unit), _number(check.limit, "")
+        value, limit = number(check.value, check.unit), number(check.limit)
         table.add_row(check.name, Text(check.subject), value, limit, status, Text(check.detail))
     console.print(table)
-
-
-def _number(value: float | None, unit: str) -> str:
-    if value is None:
-        return "-"
-    text = f"{value:,.0f}" if value == int(value) or abs(value) >= 100 else f"{value:,.2f}"
-    return f"{text} {unit}".strip()
 
 
 def _seconds(text: str) -> float:

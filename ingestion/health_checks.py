@@ -10,41 +10,12 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from feature_repo.settings import HealthSettings
+from ingestion.health_serving import Answer, Model, Service, model_checks, service_checks
+from ingestion.health_status import Check, Status
 
 ENOUGH_KEYS = 0.9  # of the known products; below it, the online store has lost some
 _REBUILD = "`python -m ingestion rebuild-online` fills it again from the offline store"
 _SEE_STREAM = "see logs/stream.log in SHELFWISE_HOME, and `make status`"
-
-
-class Status(StrEnum):
-    """What a check came to."""
-
-    OK = "ok"
-    ALARM = "alarm"
-    NOT_JUDGED = "not judged"
-
-
-@dataclass(frozen=True)
-class Check:
-    """One judgement.
-
-    Attributes:
-        name: what was looked at, for example ``lag``.
-        subject: of what, for example ``events/0``.
-        value: what was measured, in ``unit``; None if nothing could be.
-        limit: where the alarm begins; None if there is no such number.
-        detail: a few words on the value.
-        advice: of an alarm, what it means and what to do; otherwise empty.
-    """
-
-    name: str
-    subject: str
-    status: Status
-    value: float | None = None
-    limit: float | None = None
-    unit: str = ""
-    detail: str = ""
-    advice: str = ""
 
 
 class StreamState(StrEnum):
@@ -155,6 +126,8 @@ class Measures:
         stream: what the stream is doing.
         unreachable: servers that did not answer, with what to do; what they would have told is missing below.
         accepted: live events in the window, all sources together.
+        services: those that are asked over HTTP.
+        model: what the service is to answer with; None if there is none.
     """
 
     at: float
@@ -169,6 +142,17 @@ class Measures:
     violations: Sequence[Violations] = ()
     pulls: Sequence[ApiPull] = ()
     accepted: int = 0
+    services: Sequence[Service] = ()
+    model: Model | None = None
+
+    @property
+    def up(self) -> dict[str, bool]:
+        """What is up, of all that the installation consists of."""
+        return {
+            **{server: server not in self.unreachable for server in ("kafka", "redis")},
+            "stream": self.stream is StreamState.RUNNING,
+            **{service.name: service.answer is Answer.READY for service in self.services},
+        }
 
 
 def all_checks(measures: Measures, limits: HealthSettings) -> list[Check]:
@@ -184,6 +168,8 @@ def all_checks(measures: Measures, limits: HealthSettings) -> list[Check]:
         *rate_checks(measures.rates, limits),
         *violation_checks(measures.violations, measures.accepted, limits),
         *pull_checks(measures.pulls),
+        *service_checks(measures.services),
+        *model_checks(measures.model, measures.at, limits),
     ]
 
 

@@ -17,8 +17,19 @@ from feature_repo.settings import get_settings
 from feature_repo.tables import ACTIVITY, ALL_TABLES, EVENTS, ONLINE_WRITES
 from ingestion import offsets
 from ingestion.crm.state import CHANGES_KEPT_SECONDS, all_states
-from ingestion.health_checks import ApiPull, Lag, Measures, OnlineKeys, PartitionTraffic, StreamState, View
+from ingestion.health_checks import (
+    ApiPull,
+    Lag,
+    Measures,
+    OnlineKeys,
+    PartitionTraffic,
+    StreamState,
+    View,
+    all_checks,
+)
 from ingestion.health_kafka import Backlog, EventsTopic, open_events_topic
+from ingestion.health_services import model, services
+from ingestion.health_status import Check
 from ingestion.health_tables import (
     LiveEvents,
     Span,
@@ -34,6 +45,7 @@ _ACTIVITY_VIEWS = {table.view: entity for entity, table in ACTIVITY.items()}
 _FOLLOWING_KAFKA = (*ACTIVITY.values(), EVENTS)
 
 Backlogs = dict[str, dict[int, Backlog]]
+Evaluation = tuple[Measures, list[Check]]
 
 
 @dataclass(frozen=True)
@@ -50,6 +62,12 @@ class _Online:
 
     pushed: dict[str, float]
     keys: int
+
+
+def evaluate() -> Evaluation:
+    """Measure and judge: what the command, the page and the metrics all show."""
+    measures = measure()
+    return measures, all_checks(measures, get_settings().health)
 
 
 def measure() -> Measures:
@@ -83,6 +101,8 @@ def measure() -> Measures:
         violations=violations(window),
         pulls=_pulls(now),
         accepted=accepted,
+        services=services(),
+        model=model(),
     )
 
 

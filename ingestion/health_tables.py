@@ -6,7 +6,7 @@ reading the files of other days, so that a look at four weeks of ten million eve
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import reduce
@@ -22,7 +22,7 @@ from deltalake import DeltaTable
 from feature_repo.aggregates import Entity, contributing_events
 from feature_repo.tables import CATALOG, EVENTS, QUARANTINE, TIMESTAMP, Table
 from ingestion.health_checks import Delay, Rate, Violations
-from ingestion.health_rates import ALL_EVENTS, WEEKS, Count, rates, usual_of_day, usual_of_weeks, with_totals
+from ingestion.health_rates import ALL_EVENTS, WEEKS, Count, Feed, rates, usual_of_day, usual_of_weeks, with_totals
 
 _HOUR = 3_600.0
 _DAY = 24 * _HOUR
@@ -75,6 +75,10 @@ class LiveEvents:
         found = self._query(sql, _within([window]), ["source", "received_at", "timestamp"])
         return [Delay(source, events, median, p95) for source, events, (median, p95) in found]
 
+    def over_time(self, span: Span, slots: int) -> dict[Feed, list[int]]:
+        """Events of each feed in equal parts of a span, the oldest first."""
+        return _in_slots(with_totals(self._counts(_slot(span, slots), [span])), slots)
+
     def _earlier_weeks(self, window: Span) -> list[Count]:
         middle = (window.first + window.end) / 2
         hours = [Span(middle - n * _WEEK - _HOUR / 2, middle - n * _WEEK + _HOUR / 2) for n in range(1, WEEKS + 1)]
@@ -116,6 +120,16 @@ def violations(window: Span) -> list[Violations]:
     return [Violations(*row) for row in _select(sql, dataset, live, ["reason", "field", "received_at"])]
 
 
+def refused_over_time(span: Span, slots: int) -> dict[str, list[int]]:
+    """Refused live events by reason in equal parts of a span, the oldest first."""
+    if not QUARANTINE.exists():
+        return {}
+    sql = f"SELECT CAST({_slot(span, slots)} AS INTEGER), coalesce(reason, ''), '', count(*) FROM rows GROUP BY ALL"
+    which = ds.field("partition").is_valid() & _within([span])
+    rows = _select(sql, DeltaTable(QUARANTINE.uri).to_pyarrow_dataset(), which, ["reason", "received_at"])
+    return {reason: counts for (reason, _), counts in _in_slots([Count(*row) for row in rows], slots).items()}
+
+
 def first_change_after(moment: float, table: Table) -> float | None:
     """When the first row after ``moment`` was written to a table of the catalogue; None if none was."""
     dataset = DeltaTable(table.uri).to_pyarrow_dataset()
@@ -139,6 +153,18 @@ def _select(sql: str, dataset: ds.Dataset, which: ds.Expression, columns: list[s
         connection.execute("SET TimeZone = 'UTC'")
         connection.register("rows", dataset.scanner(columns=columns, filter=which))
         return connection.sql(sql).fetchall()
+
+
+def _slot(span: Span, slots: int) -> str:
+    """SQL for the number of the part of a span that an event arrived in."""
+    return f"floor((epoch(received_at) - {span.first!r}) * {slots} / {span.end - span.first!r})"
+
+
+def _in_slots(counts: Iterable[Count], slots: int) -> dict[Feed, list[int]]:
+    found: dict[Feed, list[int]] = {}
+    for count in counts:
+        found.setdefault((count.source, count.event), [0] * slots)[min(count.span, slots - 1)] += count.events
+    return found
 
 
 def _within(spans: Sequence[Span]) -> ds.Expression:

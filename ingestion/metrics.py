@@ -5,29 +5,31 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from feature_repo.errors import UnavailableError
-from feature_repo.settings import get_settings
+from ingestion.health_http import application, listen
 
 if TYPE_CHECKING:
-    from ingestion.health_checks import Check, Measures
+    from ingestion.health_checks import Measures
+    from ingestion.health_measures import Evaluation
+    from ingestion.health_status import Check
 
 log = logging.getLogger(__name__)
 
 FRESH_SECONDS = 15.0
 LONGEST_WAIT_SECONDS = 3.0
-
-Evaluation = tuple["Measures", "list[Check]"]
+_REMEMBERED = 480  # evaluations
 
 
 def serve_metrics(host: str, port: int, registry: CollectorRegistry | None = None) -> Callable[[], None]:
-    """Serve ``/metrics`` in a thread of its own; returns what ends it.
+    """Serve the monitoring page and ``/metrics`` in a thread of its own; returns what ends it.
 
     Args:
         host: address to listen on.
@@ -37,40 +39,50 @@ def serve_metrics(host: str, port: int, registry: CollectorRegistry | None = Non
     Raises:
         UnavailableError: the port is taken.
     """
+    from ingestion.health_page import Page
+
     served, collector = registry or CollectorRegistry(), HealthCollector()
-    try:
-        server, thread = start_http_server(port, host, served)
-    except OSError as error:
-        raise UnavailableError(
-            f"metrics cannot be served at {host}:{port} ({error.strerror}); "
-            "SHELFWISE_HEALTH__PORT names another port, 0 serves none"
-        ) from error
+    bound, close_server = listen(host, port, application(served, Page(collector).render))
     served.register(collector)
-    log.info("metrics at http://%s:%s/metrics", host, server.server_port)
+    log.info("monitoring page at http://%s:%s, metrics at /metrics", host, bound)
 
     def close() -> None:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+        close_server()
         served.unregister(collector)
 
     return close
 
 
 def evaluate() -> Evaluation:
-    """Measure and judge, as ``python -m ingestion health`` does."""
-    from ingestion.health_checks import all_checks
-    from ingestion.health_measures import measure
+    """Measure and judge; what that needs is loaded with the first look."""
+    from ingestion import health_measures
 
-    measures = measure()
-    return measures, all_checks(measures, get_settings().health)
+    return health_measures.evaluate()
+
+
+@dataclass(frozen=True)
+class Trace:
+    """What is remembered of an evaluation: the longest that anything has been waiting for its table, and for its view."""
+
+    waiting: float
+    behind: float
+
+    @classmethod
+    def of(cls, measures: Measures) -> Trace:
+        return cls(
+            max((lag.seconds for lag in measures.lags), default=0.0),
+            max((view.behind for view in measures.views), default=0.0),
+        )
 
 
 class HealthCollector(Collector):
-    """Evaluates the health when scraped, at most every 15 seconds, and in the background.
+    """Evaluates the health when scraped or looked at, at most every 15 seconds, and in the background.
 
     A scrape waits a moment for an evaluation; if that takes longer, it gets the one before, whose age
     ``shelfwise_health_timestamp_seconds`` tells.
+
+    Attributes:
+        past: traces of the latest evaluations, the oldest first.
     """
 
     def __init__(self, evaluation: Callable[[], Evaluation] = evaluate) -> None:
@@ -79,6 +91,7 @@ class HealthCollector(Collector):
         self._thread: threading.Thread | None = None
         self._begun = float("-inf")
         self._latest: Evaluation | None = None
+        self.past: deque[Trace] = deque(maxlen=_REMEMBERED)
 
     def describe(self) -> Iterable[Metric]:
         """The metrics without values, so that registering the collector evaluates nothing."""
@@ -86,6 +99,11 @@ class HealthCollector(Collector):
 
     def collect(self) -> Iterable[Metric]:
         """The metrics of the latest evaluation; before the first has ended, none."""
+        latest = self.latest()
+        return families(*latest) if latest else _Families().all
+
+    def latest(self) -> Evaluation | None:
+        """The latest evaluation; None before the first has ended."""
         with self._lock:
             if time.monotonic() - self._begun >= FRESH_SECONDS and not (self._thread and self._thread.is_alive()):
                 self._begun = time.monotonic()
@@ -94,11 +112,13 @@ class HealthCollector(Collector):
             thread = self._thread
         if thread:
             thread.join(LONGEST_WAIT_SECONDS)
-        return families(*self._latest) if self._latest else _Families().all
+        return self._latest
 
     def _refresh(self) -> None:
         try:
-            self._latest = self._evaluate()
+            found = self._evaluate()
+            self.past.append(Trace.of(found[0]))
+            self._latest = found
         except Exception:
             # Whatever it was, the process that serves the metrics has more important things to do than to fail.
             log.exception("the health could not be evaluated")
@@ -149,6 +169,19 @@ class _Families:
         self.pulled = GaugeMetricFamily(
             "shelfwise_pull_age_seconds", "since all that an API has of a resource was last pulled", labels=["resource"]
         )
+        self.up = GaugeMetricFamily(
+            "shelfwise_up", "1: this part of the installation answers, 0: it does not", labels=["part"]
+        )
+        self.model_trained = GaugeMetricFamily(
+            "shelfwise_promoted_model_trained_timestamp_seconds",
+            "when the model that the service is to answer with was trained",
+            labels=["version"],
+        )
+        self.model_quality = GaugeMetricFamily(
+            "shelfwise_promoted_model_quality",
+            "what it was worth in the evaluation of its training, beside popularity",
+            labels=["version", "measure", "by"],
+        )
         self.alarm = GaugeMetricFamily(
             "shelfwise_alarm",
             "1: `python -m ingestion health` raises an alarm, 0: it does not",
@@ -187,6 +220,13 @@ def families(measures: Measures, checks: Iterable[Check]) -> list[Metric]:
     for pull in measures.pulls:
         if pull.age is not None:
             found.pulled.add_metric([pull.subject], pull.age)
+    for part, answers in measures.up.items():
+        found.up.add_metric([part], float(answers))
+    if (model := measures.model) and model.trained_at is not None:
+        found.model_trained.add_metric([model.version], model.trained_at)
+        for quality in model.quality:
+            found.model_quality.add_metric([model.version, quality.measure, "model"], quality.model)
+            found.model_quality.add_metric([model.version, quality.measure, "popularity"], quality.popularity)
     for check in checks:
         if check.status is not Status.NOT_JUDGED:
             found.alarm.add_metric([check.name, check.subject], float(check.status is Status.ALARM))

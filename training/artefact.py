@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from feature_repo.errors import InputError, ShelfwiseError
+from feature_repo.model_record import stored_models
 from feature_repo.promotions import model_name
 from feature_repo.settings import get_settings
 from training.model import ModelCard, Recommender
@@ -64,15 +65,11 @@ def read_card(version: str) -> ModelCard:
 
 def stored_versions() -> list[str]:
     """All versions, the oldest first, also those whose storing was cut off."""
-    folder = _store() / model_name()
+    folder = stored_models()
     return sorted(one.name for one in folder.iterdir() if one.is_dir()) if folder.is_dir() else []
 
 
 def _existing(version: str) -> Path:
     if version not in stored_versions():
         raise InputError(f"there is no model {version}; `python -m training models` lists them")
-    return _store() / model_name() / version
-
-
-def _store() -> Path:
-    return get_settings().bentoml_home / "models"
+    return stored_models() / version

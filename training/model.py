@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from feature_repo.aggregates import definition_hash
 from feature_repo.errors import DefinitionError
+from feature_repo.model_record import ABOUT
 from feature_repo.ranking import LIST_FEATURES
 from feature_repo.shelf import Shelf
 from training.factors import ItemFactors
@@ -29,7 +30,6 @@ from training.space import ItemSpace
 
 # Of what is stored; counts up with every change that older code, or older models, do not know of.
 FORMAT = 2
-_ABOUT = "model.json"
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class ModelCard:
     @classmethod
     def read(cls, folder: Path) -> ModelCard:
         """From the folder of a stored model."""
-        card = json.loads((folder / _ABOUT).read_text())["card"]
+        card = json.loads((folder / ABOUT).read_text())["card"]
         return cls(**{**card, "features": tuple(card["features"])})
 
 
@@ -111,7 +111,7 @@ class Recommender:
             "factors": {"confidence": factors.confidence, "regularization": factors.regularization},
             "popular": self.popular,
         }
-        (folder / _ABOUT).write_text(json.dumps(about, indent=2, allow_nan=False))
+        (folder / ABOUT).write_text(json.dumps(about, indent=2, allow_nan=False))
 
     @classmethod
     def load(cls, folder: Path) -> tuple[Recommender, ModelCard]:
@@ -121,7 +121,7 @@ class Recommender:
             DefinitionError: the model was stored by another version of Shelfwise, or trained with other features than this
                 installation computes.
         """
-        about = json.loads((folder / _ABOUT).read_text())
+        about = json.loads((folder / ABOUT).read_text())
         if about.get("format") != FORMAT:
             raise DefinitionError(
                 "the model was stored by another version of Shelfwise; train a new one with `python -m training run`"

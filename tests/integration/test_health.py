@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import time
+import urllib.request
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +17,7 @@ import pyarrow as pa
 import pytest
 from deltalake import write_deltalake
 from kafka import KafkaAdminClient, KafkaProducer
+from own_stack import free_ports
 from prometheus_client import CollectorRegistry
 from redis import Redis
 
@@ -32,7 +35,7 @@ from feature_repo.tables import (
     create_missing_tables,
 )
 from ingestion import health, offsets
-from ingestion.metrics import HealthCollector
+from ingestion.metrics import serve_metrics
 
 TOPIC = "shelfwise.health-test"
 VIEWS = ("customer_activity", "customer_exposure", "item_activity", "item_catalog", "catalog_index")
@@ -106,7 +109,7 @@ def shop(kafka_and_redis: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 def alarms(capsys: pytest.CaptureFixture[str]) -> Alarms:
     """What the command raises, by check and subject; its exit code says the same."""
-    code = health.run(argparse.Namespace(json=True, watch=None))
+    code = health.run(argparse.Namespace(json=True, serve=False, watch=None))
     found = json.loads(capsys.readouterr().out)
     raised = {(check["name"], check["subject"]) for check in found["checks"] if check["status"] == "alarm"}
     assert code == (1 if raised else 0)
@@ -156,14 +159,28 @@ def test_an_installation_in_which_things_go_wrong(shop: Shop, capsys: pytest.Cap
     assert alarms(capsys) == {("online store", "redis")}
 
 
-def test_the_metrics_tell_the_same(shop: Shop) -> None:
-    shop.send(0, 7)
+def test_page_metrics_and_command_tell_the_same(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
+    shop.send(0, 1_007, seconds_ago=300.0)
     shop.push(seconds_ago=400.0)
-    registry = CollectorRegistry()
-    registry.register(HealthCollector())
-    lag = registry.get_sample_value("shelfwise_consumer_lag_messages", {"table": EVENTS.name, "partition": "0"})
-    age = registry.get_sample_value("shelfwise_view_age_seconds", {"view": CUSTOMER_ACTIVITY.name})
-    late = registry.get_sample_value("shelfwise_alarm", {"check": "freshness", "subject": ITEM_ACTIVITY.name})
-    assert (lag, late) == (7.0, 0.0)
+    registry, port = CollectorRegistry(), free_ports(1)[0]
+    close = serve_metrics("127.0.0.1", port, registry)
+    try:
+        page = urllib.request.urlopen(f"http://127.0.0.1:{port}", timeout=30).read().decode()
+        lag = registry.get_sample_value("shelfwise_consumer_lag_messages", {"table": EVENTS.name, "partition": "0"})
+        age = registry.get_sample_value("shelfwise_view_age_seconds", {"view": CUSTOMER_ACTIVITY.name})
+        raised = {
+            (sample.labels["check"], sample.labels["subject"])
+            for family in registry.collect()
+            for sample in family.samples
+            if sample.name == "shelfwise_alarm" and sample.value
+        }
+    finally:
+        close()
+    assert lag == 1_007.0
     assert age is not None
     assert 400.0 <= age < 460.0
+    shown = re.findall(r'data-check="([^"]*)" data-subject="([^"]*)" data-status="alarm"', page)
+    assert f'data-subject="{EVENTS.name}/0" data-status="alarm"' in page
+    assert "1,007 messages" in page
+    assert alarms(capsys) == raised == set(shown)
+    assert len(shown) == len(raised) > len(FOLLOWING)

@@ -25,7 +25,9 @@ from ingestion.health_checks import (
     Violations,
     all_checks,
 )
-from ingestion.metrics import Evaluation, HealthCollector, serve_metrics
+from ingestion.health_measures import Evaluation
+from ingestion.health_serving import Answer, Model, Quality, Service
+from ingestion.metrics import HealthCollector, serve_metrics
 
 MEASURES = Measures(
     at=1_700_000_000.0,
@@ -37,6 +39,9 @@ MEASURES = Measures(
     rates=[Rate("topic", "all", 10.0, 12.0, ""), Rate("topic", "Order", 1.0, None, "")],
     violations=[Violations("too_long", "name", 1, 9)],
     accepted=150,
+    services=[Service("collector", "", Answer.READY, True), Service("serving", "", Answer.NONE, False)],
+    model=Model("v", trained_at=1_699_999_000.0, quality=[Quality("HR", 0.3, 0.2, 0.15)]),
+    unreachable={"redis": "start it"},
 )
 
 
@@ -73,7 +78,19 @@ def test_everything_measured_is_exported() -> None:
         ("shelfwise_events_per_minute", "Order", "topic"): 1.0,
         ("shelfwise_events_per_minute_usual", "all", "topic"): 12.0,
         ("shelfwise_quarantined_total", "name", "too_long"): 9.0,
+        ("shelfwise_up", "kafka"): 1.0,
+        ("shelfwise_up", "redis"): 0.0,
+        ("shelfwise_up", "stream"): 0.0,
+        ("shelfwise_up", "collector"): 1.0,
+        ("shelfwise_up", "serving"): 0.0,
+        ("shelfwise_promoted_model_trained_timestamp_seconds", "v"): 1_699_999_000.0,
+        ("shelfwise_promoted_model_quality", "model", "HR", "v"): 0.3,
+        ("shelfwise_promoted_model_quality", "popularity", "HR", "v"): 0.2,
         ("shelfwise_alarm", "stream", "process"): 1.0,
+        ("shelfwise_alarm", "server", "redis"): 1.0,
+        ("shelfwise_alarm", "service", "collector"): 0.0,
+        ("shelfwise_alarm", "model age", "v"): 0.0,
+        ("shelfwise_alarm", "model quality", "HR"): 0.0,
         ("shelfwise_alarm", "lag", "events/0"): 0.0,
         ("shelfwise_alarm", "partition", "0"): 0.0,
         ("shelfwise_alarm", "event delay", "topic"): 0.0,
