@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 from feature_repo.aggregates import definition_hash
 from feature_repo.errors import InputError
@@ -28,23 +30,53 @@ def load(data: Path, home: Path | None) -> Path:
     Raises:
         InputError: there is nothing to load, it cannot be loaded, or ``home`` holds something else.
     """
-    if not data.exists():
-        raise InputError(f"--data: {data} does not exist")
-    content = fingerprint(data)
-    home = (home or get_settings().home / "evaluation" / content).resolve()
-    note = home / _NOTE
-    if note.exists():
-        if json.loads(note.read_text())["content"] != content:
-            raise InputError(f"--home: {home} holds other events or features; name another folder, or remove it")
+    content = _content(data)
+    home = home.resolve() if home else _usual_home(content)
+    noted = _noted(home)
+    if noted and noted["content"] != content:
+        raise InputError(f"--home: {home} holds other events or features; name another folder, or remove it")
+    if noted and noted["complete"]:
         return home
-    if home.exists() and any(home.iterdir()):
+    if not noted and home.exists() and any(home.iterdir()):
         raise InputError(
             f"--home: {home} is not empty, and nothing of the evaluation; name another folder, or remove it"
         )
+    # What a loading left that was cut off is begun anew.
+    shutil.rmtree(home, ignore_errors=True)
+    home.mkdir(parents=True)
+    note = {"content": content, "data": str(data.resolve())}
+    (home / _NOTE).write_text(json.dumps({**note, "complete": False}, indent=2))
     _run(home, "ingestion", "backfill", str(data.resolve()), "--offline-only")
     _run(home, "feast.cli.cli", "-c", str(REPO_PATH), "apply")
-    note.write_text(json.dumps({"content": content, "data": str(data.resolve())}, indent=2))
+    (home / _NOTE).write_text(json.dumps({**note, "complete": True}, indent=2))
     return home
+
+
+def loaded(data: Path) -> Path | None:
+    """The home that :func:`load` gives events which are loaded completely.
+
+    Raises:
+        InputError: there are no such events.
+    """
+    home = _usual_home(_content(data))
+    noted = _noted(home)
+    return home if noted and noted["complete"] else None
+
+
+def _content(data: Path) -> str:
+    if not data.exists():
+        raise InputError(f"{data} does not exist")
+    return fingerprint(data)
+
+
+def _usual_home(content: str) -> Path:
+    return (get_settings().home / "evaluation" / content).resolve()
+
+
+def _noted(home: Path) -> dict[str, Any] | None:
+    """What is noted of what is loaded there. A note that does not say whether that is complete was written at the end."""
+    note = home / _NOTE
+    return {"complete": True, **json.loads(note.read_text())} if note.exists() else None
 
 
 def fingerprint(data: Path) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from feature_repo.errors import InputError
+from training.evaluation import installation
 from training.evaluation.installation import fingerprint, load
 
 
@@ -42,6 +43,25 @@ def test_a_home_with_something_else_is_left_alone(data: Path, tmp_path: Path) ->
     (home / "evaluation.json").rename(home / "letters.txt")
     with pytest.raises(InputError, match="nothing of the evaluation"):
         load(data, home)
+
+
+def test_a_loading_that_was_cut_off_is_begun_anew(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home, commands = tmp_path / "home", []
+    (home / "warehouse").mkdir(parents=True)
+    (home / "evaluation.json").write_text(json.dumps({"content": fingerprint(data), "complete": False}))
+
+    def cut_off(home: Path, module: str, *arguments: str) -> None:
+        commands.append((module, (home / "warehouse").exists()))
+        if len(commands) == 1:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(installation, "_run", cut_off)
+    with pytest.raises(KeyboardInterrupt):
+        load(data, home)
+    assert load(data, home) == home
+    assert commands == [("ingestion", False), ("ingestion", False), ("feast.cli.cli", False)]
+    assert load(data, home) == home
+    assert len(commands) == 3
 
 
 def test_data_must_be_there(tmp_path: Path) -> None:
