@@ -12,8 +12,5 @@ class ExitCode(IntEnum):
     NOTHING_NEW = 4  # too little happened since the champion was trained: nothing was trained
     REFUSED = 5  # the challenger did not pass the gate
     ROLLED_BACK = 6  # the live metrics fell: the version before is in force again
-<<<<<<< HEAD
     MISMATCH = 7  # an experiment's numbers of customers are not as declared: there is no verdict
-=======
-    NOTHING_PROMOTED = 7  # there is no promoted model to watch yet
->>>>>>> 7d3648b (Airflow in an environment of its own runs what is due: catalogue, pulls, both stores, nightly checks, retraining, watching; a compact command)
+    NOTHING_PROMOTED = 8  # there is no promoted model to watch yet
