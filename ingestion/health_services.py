@@ -38,7 +38,7 @@ def model() -> Model | None:
         return None
     past = [quality.model for promotion in stack for quality in _first_quality(promotion.version)]
     promotion = next((one for one in reversed(stack) if one.version == version), None)
-    promoted = {"promoted_at": promotion.at, "why": promotion.why} if promotion else {}
+    promoted: dict[str, Any] = {"promoted_at": promotion.at, "why": promotion.why} if promotion else {}
     try:
         record = read_record(version)
         return Model(
