@@ -28,10 +28,11 @@ def stay(stack: Stack) -> int:
         stack.up(services, started)
     try:
         _tell(stack, url)
-        while running := [service for service in services if stack.supervisor.running(service.name)]:
-            if len(running) < len(services) and all(stack.supervisor.known(service.name) for service in services):
-                raise StackError(f"a process of Airflow ended; see {stack.home / 'logs'}/airflow-*.log")
+        while not (ended := [one.name for one in services if not stack.supervisor.running(one.name)]):
             time.sleep(_POLL_SECONDS)
+        raise StackError(
+            f"{', '.join(ended)} ended, or was stopped by `make down`; see {stack.supervisor.log(ended[0])}"
+        )
     except KeyboardInterrupt:
         stack.console.print("Stopping Airflow ...")
     finally:

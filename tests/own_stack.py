@@ -26,6 +26,7 @@ PORT_VARIABLES = tuple(
         "SERVING__PORT",
         "HEALTH__PORT",
         "CONNECT__PORT",
+        "AUTOMATION__PORT",
     )
 )
 # Below the range from which the system gives ports to outgoing connections, which could take one in between.
