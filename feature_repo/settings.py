@@ -222,6 +222,35 @@ class OfflineSettings(Section):
     redshift: RedshiftSettings = RedshiftSettings()
 
 
+class CatalogSettings(Section):
+    """How ``python -m ingestion catalog`` keeps up with the shop's catalogue."""
+
+    refresh_seconds: float = Field(
+        60.0, gt=0, description="how often `--every` without a number looks for changes of prices, stock and products"
+    )
+    max_removed_share: float = Field(
+        0.2,
+        ge=0,
+        le=1,
+        description="share of its products that a full catalogue may lose at once without being refused",
+    )
+
+
+class S3Settings(Section):
+    """Where catalogues at ``s3://...`` are; what is empty here is taken from the usual variables of AWS."""
+
+    endpoint: str = Field(
+        "", description="http(s)://host[:port] of an S3-compatible server; empty: AWS_ENDPOINT_URL, else Amazon's"
+    )
+    region: str = Field("", description="region; empty: AWS_REGION, AWS_DEFAULT_REGION, else us-east-1")
+    access_key: SecretStr = Field(
+        SecretStr(""), description="access key; empty: AWS_ACCESS_KEY_ID, a profile or a role"
+    )
+    secret_key: SecretStr = Field(SecretStr(""), description="secret key; empty: AWS_SECRET_ACCESS_KEY")
+    session_token: SecretStr = Field(SecretStr(""), description="token of temporary keys; empty: AWS_SESSION_TOKEN")
+    timeout_seconds: float = Field(5.0, gt=0, description="how long to wait for an answer before trying again")
+
+
 class SparkSettings(Section):
     """The Spark engine under the stream and the backfill."""
 
@@ -434,6 +463,8 @@ class Settings(BaseSettings):
     collector: CollectorSettings = CollectorSettings()
     stream: StreamSettings = StreamSettings()
     offline: OfflineSettings = OfflineSettings()
+    catalog: CatalogSettings = CatalogSettings()
+    s3: S3Settings = S3Settings()
     spark: SparkSettings = SparkSettings()
     health: HealthSettings = HealthSettings()
     training: TrainingSettings = TrainingSettings()

@@ -316,7 +316,8 @@ CATALOG = Table(
             ("origin", pa.string()),
         ]
     ),
-    "each change of a product: a row per product and time; stock null means unknown; origin is catalog or events",
+    "each change of a product: a row per product and time; stock null means unknown; origin is catalog, events, or "
+    "removed for a product that its full catalogue no longer lists (its stock is 0)",
     view="item_catalog",
 )
 
@@ -333,6 +334,19 @@ CATALOG_INDEX = Table(
     ),
     "the ids of all products, one row per change of the assortment, so that a service knows what to ask for",
     view="catalog_index",
+)
+
+CATALOG_LISTINGS = Table(
+    "catalog_listings",
+    pa.schema(
+        [
+            ("file", pa.string()),
+            ("number", pa.int64()),
+            ("snapshot", pa.bool_()),
+            ("product_ids", pa.list_(pa.string())),
+        ]
+    ),
+    "which products each file of a catalogue lists; that with the number which the catalogue table remembers counts",
 )
 
 ACTIVITY: dict[Entity, Table] = {
@@ -352,6 +366,7 @@ ALL_TABLES = (
     *COMPUTED,
     CATALOG,
     CATALOG_INDEX,
+    CATALOG_LISTINGS,
 )
 
 # A hash in Redis with the time of the last write of each view, epoch milliseconds: what an emptied Redis does not have.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import glob
 from collections.abc import Iterable, Mapping
 from functools import cache
-from pathlib import Path
+from pathlib import Path, PurePath
 from urllib.parse import unquote
 
 import duckdb
@@ -15,7 +15,9 @@ from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError, DeltaProtocolError
 
 from feature_repo.errors import InputError
+from ingestion.catalog_places import Place
 
+_PRODUCT_ID = "trim(CAST(product_id AS VARCHAR))"
 _READERS = {"Parquet": "read_parquet", "CSV": "read_csv", "JSON": "read_json"}
 _OPTIONAL = {
     "name": "VARCHAR",
@@ -40,7 +42,9 @@ def read_file(path: Path, kind: str) -> pa.Table:
     """
     try:
         # DuckDB takes a path for a pattern.
-        return _rows(_connection().sql(f"SELECT * FROM {_READERS[kind]}(?)", params=[glob.escape(str(path))]), path)
+        return _rows(
+            _connection().sql(f"SELECT * FROM {_READERS[kind]}(?)", params=[glob.escape(str(path))]), path.name
+        )
     except duckdb.Error as error:
         raise InputError(f"{path.name} cannot be read as a catalogue: {error}") from error
 
@@ -53,8 +57,8 @@ def data_files(table: DeltaTable) -> dict[str, int]:
     return {unquote(path): added_at for path, added_at in zip(paths, times, strict=True)}
 
 
-def read_delta(table: DeltaTable, path: Path, files: Mapping[str, int]) -> pa.Table:
-    """The rows of some of the :func:`data_files` of a table at ``path``, oldest first; of all where they cannot be told apart.
+def read_delta(table: DeltaTable, place: Place, files: Mapping[str, int]) -> pa.Table:
+    """The rows of some of the :func:`data_files` of a table, oldest first; of all where they cannot be told apart.
 
     Raises:
         InputError: the table cannot be read, or has no product ids.
@@ -68,9 +72,28 @@ def read_delta(table: DeltaTable, path: Path, files: Mapping[str, int]) -> pa.Ta
         except DeltaProtocolError:
             # Deletion vectors and mapped columns: only the table's own reader knows them.
             source = pa.RecordBatchReader.from_stream(table.scan())
-        return _rows(_connection().from_arrow(source), path)
+        return _rows(_connection().from_arrow(source), PurePath(place.key).name)
     except (DeltaError, duckdb.Error, pa.ArrowException, OSError) as error:
-        raise InputError(f"{path.name} cannot be read as a catalogue: {error}") from error
+        raise InputError(f"{place.key} cannot be read as a catalogue: {place.explain(error)}") from None
+
+
+def listed_in_delta(table: DeltaTable, place: Place, rows: pa.Table) -> set[str]:
+    """All products of a table; ``rows`` are all there are where files cannot be told apart.
+
+    Raises:
+        InputError: the table cannot be read.
+    """
+    try:
+        ids = _connection().from_arrow(table.to_pyarrow_dataset().scanner(columns=["product_id"]).to_reader())
+    except DeltaProtocolError:
+        return set(rows["product_id"].to_pylist())
+    except (DeltaError, pa.ArrowException, OSError) as error:
+        raise InputError(f"{place.key} cannot be read as a catalogue: {place.explain(error)}") from None
+    try:
+        found = ids.query("ids", f"SELECT DISTINCT {_PRODUCT_ID} AS product_id FROM ids WHERE {_PRODUCT_ID} <> ''")
+        return set(found.to_arrow_table()["product_id"].to_pylist())
+    except (duckdb.Error, pa.ArrowException, OSError) as error:
+        raise InputError(f"{place.key} cannot be read as a catalogue: {place.explain(error)}") from None
 
 
 def latest_said(tables: Iterable[pa.Table]) -> pa.Table:
@@ -90,19 +113,19 @@ def _connection() -> duckdb.DuckDBPyConnection:
     return connection
 
 
-def _rows(source: duckdb.DuckDBPyRelation, path: Path) -> pa.Table:
+def _rows(source: duckdb.DuckDBPyRelation, name: str) -> pa.Table:
     columns = source.columns
     if "product_id" not in columns:
-        raise InputError(f"{path.name} has no column product_id; it has {', '.join(columns)}")
+        raise InputError(f"{name} has no column product_id; it has {', '.join(columns)}")
     selected = [
-        f"CAST({name} AS {kind}) AS {name}" if name in columns else f"NULL::{kind} AS {name}"
-        for name, kind in _OPTIONAL.items()
+        f"CAST({column} AS {kind}) AS {column}" if column in columns else f"NULL::{kind} AS {column}"
+        for column, kind in _OPTIONAL.items()
     ]
     return source.query(
         "source",
         f"""
         WITH rows AS (
-            SELECT trim(CAST(product_id AS VARCHAR)) AS product_id, {", ".join(selected)}, row_number() OVER () AS place
+            SELECT {_PRODUCT_ID} AS product_id, {", ".join(selected)}, row_number() OVER () AS place
             FROM source
         )
         SELECT * EXCLUDE (updated_at, created_at, place), 'catalog' AS origin,

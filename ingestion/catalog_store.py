@@ -16,6 +16,7 @@ from deltalake import CommitProperties, DeltaTable, write_deltalake
 from feature_repo.tables import CATALOG, CATALOG_INDEX, SHOP
 from ingestion.online import OnlineStore, open_online_store
 
+REMOVED = "removed"  # the origin of rows of products that their full catalogue no longer lists
 _COMPARED = ("name", "category", "brand", "price", "currency", "stock", "origin")
 
 
@@ -70,6 +71,37 @@ def upsert(incoming: pa.Table, remember: CommitProperties | None = None, offline
     if rows.num_rows or remember:
         write_deltalake(table, rows, mode="append", commit_properties=remember)
     return rows.num_rows
+
+
+def removals(products: set[str]) -> pa.Table:
+    """Rows for :func:`upsert` that make products unavailable from now on, whatever is known of a later time."""
+    kept = ", ".join(name for name in _COMPARED if name not in ("stock", "origin"))
+    sql = f"""
+        SELECT product_id, greatest(event_timestamp, now()) AS event_timestamp, {kept}, 0::BIGINT AS stock, first_seen_at,
+            '{REMOVED}' AS origin
+        FROM rows WHERE origin <> '{REMOVED}' AND product_id IN (SELECT unnest($1))
+    """
+    return _of_rows(current_rows(), sql, products)
+
+
+def returns(incoming: pa.Table, products: set[str]) -> pa.Table:
+    """Of listed products that are removed now, what ``incoming`` says last, as of now: its own time may be before the removal."""
+    stored = current_rows()
+    removed = set(stored.filter(pc.equal(stored["origin"], REMOVED))["product_id"].to_pylist())
+    sql = """
+        SELECT * REPLACE (NULL::TIMESTAMPTZ AS event_timestamp) FROM rows
+        WHERE product_id IN (SELECT unnest($1)) AND event_timestamp <= now()
+            AND product_id NOT IN (SELECT product_id FROM rows WHERE event_timestamp IS NULL)
+        QUALIFY row_number() OVER (PARTITION BY product_id ORDER BY event_timestamp DESC) = 1
+    """
+    return _of_rows(incoming, sql, products & removed)
+
+
+def _of_rows(rows: pa.Table, sql: str, products: set[str]) -> pa.Table:
+    with duckdb.connect() as connection:
+        connection.execute("SET TimeZone = 'UTC'")
+        connection.register("rows", rows)
+        return connection.sql(sql, params=[sorted(products)]).to_arrow_table()
 
 
 def _write_online(stored: pa.Table, rows: pa.Table, index: pa.Table | None) -> None:

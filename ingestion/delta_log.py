@@ -22,9 +22,14 @@ class Step:
 def entries(table: Path, version: int) -> list[dict[str, Any]] | None:
     """What the log says of one version; None if that has been cleaned up."""
     try:
-        return [json.loads(line) for line in (table / _LOG / f"{version:020}.json").read_text().splitlines()]
+        return parsed((table / _LOG / f"{version:020}.json").read_text())
     except FileNotFoundError:
         return None
+
+
+def parsed(text: str) -> list[dict[str, Any]]:
+    """The entries of a file of the log."""
+    return [json.loads(line) for line in text.splitlines()]
 
 
 def steps(table: Path, since: int, until: int) -> list[Step] | None:

@@ -8,14 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from deltalake import DeltaTable, write_deltalake
 
 from feature_repo.errors import InputError
 from feature_repo.tables import CATALOG
-from ingestion import catalog, catalog_store
+from ingestion import catalog_sources, catalog_store
+from ingestion.catalog_load import Loaded, load
+from ingestion.catalog_places import place_of
 from ingestion.catalog_reader import latest_said
-from ingestion.catalog_sources import Found, find
+from ingestion.catalog_sources import Found, Remembered
 
 LONG_AGO = 1_700_000_000
 
@@ -31,6 +34,15 @@ def write(path: Path, text: str = "product_id\nmug\n", modified: float = LONG_AG
     return path
 
 
+def find(path: Path, remembered: Remembered, resting: float = 0.0) -> Found:
+    return catalog_sources.find(place_of(path), remembered, resting)
+
+
+def counts(found: Found) -> tuple[int, int, bool]:
+    """Parts with possible news, files without, and whether a file waits."""
+    return len(found.changed), found.unchanged, found.waiting
+
+
 def marks(found: Found) -> dict[str, int]:
     return {app_id: version for part in found.changed for app_id, version in part.marks.items()}
 
@@ -44,9 +56,9 @@ class TestFiles:
         file = write(tmp_path / "a.csv")
         loaded = marks(find(file, nothing))
         assert loaded == {f"catalog:{file}": LONG_AGO * 10**9, f"catalog-bytes:{file}": 15}
-        assert find(file, loaded.get) == Found([], 1)
+        assert counts(find(file, loaded.get)) == (0, 1, False)
         write(file, "product_id\ncup\n")
-        assert find(file, loaded.get) == Found([], 1)  # to look at what is in it would be to read it
+        assert counts(find(file, loaded.get)) == (0, 1, False)  # to look at what is in it would be to read it
         write(file, "product_id\nplate\n")
         assert ids(find(file, loaded.get)) == ["plate"]
         write(file, "product_id\ncup\n", LONG_AGO - 60)
@@ -82,7 +94,7 @@ class TestFiles:
 
     def test_that_may_be_unfinished_wait(self, tmp_path: Path) -> None:
         write(tmp_path / "a.csv", modified=time.time())
-        assert find(tmp_path, nothing, resting=60) == Found([], 0, waiting=True)
+        assert counts(find(tmp_path, nothing, resting=60)) == (0, 0, True)
         assert ids(find(tmp_path, nothing)) == ["mug"]
         write(tmp_path / "a.csv", modified=time.time() + 3600)
         assert ids(find(tmp_path, nothing, resting=60)) == ["mug"]
@@ -118,7 +130,7 @@ class TestDelta:
         self.add(path, product_id=["mug", "cup"], brand=["Häuser & Söhne/1 %", "Alba"])
         first = find(path, nothing)
         assert sorted(ids(first)) == ["cup", "mug"]
-        assert find(path, marks(first).get) == Found([], 2)
+        assert counts(find(path, marks(first).get)) == (0, 2, False)
         self.add(path, product_id=["pan"], brand=["Häuser & Söhne/1 %"], price=[3.5])
         second = find(path, marks(first).get)
         (row,) = second.changed[0].read().to_pylist()
@@ -202,26 +214,157 @@ class TestLoad:
 
     def test_remembers_what_gave_no_news(self, tmp_path: Path) -> None:
         file = write(tmp_path / "shop" / "a.csv")
-        assert catalog.load(file) == catalog.Loaded(1, 0, 1, 1, [], False)
+        assert load(file) == Loaded(1, 0, 1, 1, [], False)
         write(file, modified=LONG_AGO + 5)
-        assert catalog.load(file) == catalog.Loaded(1, 0, 1, 0, [], False)
+        assert load(file) == Loaded(1, 0, 1, 0, [], False)
         version = DeltaTable(CATALOG.uri).version()
-        assert catalog.load(file) == catalog.Loaded(0, 1, 0, 0, [], False)
+        assert load(file) == Loaded(0, 1, 0, 0, [], False)
         assert DeltaTable(CATALOG.uri).version() == version
         assert DeltaTable(CATALOG.uri).transaction_version(f"catalog:{file}") == (LONG_AGO + 5) * 10**9
-        assert catalog.load(file, everything=True) == catalog.Loaded(1, 0, 1, 0, [], False)
+        assert load(file, everything=True) == Loaded(1, 0, 1, 0, [], False)
 
     def test_one_broken_file_does_not_hinder_the_others(self, tmp_path: Path) -> None:
         write(tmp_path / "shop" / "a.csv", "name\nMug\n")
         write(tmp_path / "shop" / "b.csv")
-        loaded = catalog.load(tmp_path / "shop")
+        loaded = load(tmp_path / "shop")
         assert (loaded.files, loaded.news, loaded.failures) == (1, 1, ["a.csv has no column product_id; it has name"])
-        loaded = catalog.load(tmp_path / "shop")
+        loaded = load(tmp_path / "shop")
         assert (loaded.files, loaded.unchanged, len(loaded.failures)) == (0, 1, 1)
 
     def test_corrections_of_a_moment_are_news_once(self, tmp_path: Path) -> None:
         file = tmp_path / "shop" / "a.csv"
         for price, news in ((4, 1), (5, 1), (4, 1), (4, 0), (6, 1), (6, 0)):
             write(file, f"product_id,price,updated_at\nmug,{price},2026-05-01T00:00:00Z\n")
-            assert catalog.load(file, everything=True).news == news
+            assert load(file, everything=True).news == news
         assert catalog_store.current_rows()["price"].to_pylist() == [6]
+
+
+@pytest.mark.usefixtures("warehouse")
+class TestFullLists:
+    """What a full list no longer has becomes unavailable."""
+
+    @pytest.fixture(autouse=True)
+    def _without_redis(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(catalog_store, "_write_online", lambda stored, rows, index: None)
+
+    def stock(self) -> dict[str, tuple[int | None, str]]:
+        rows = catalog_store.current_rows().to_pylist()
+        return {row["product_id"]: (row["stock"], row["origin"]) for row in rows}
+
+    def products(self, path: Path, *numbers: int, modified: float = LONG_AGO, dated: bool = False) -> Path:
+        lines = [f"p{number},{number},7" + (",2026-01-01T00:00:00Z" if dated else "") for number in numbers]
+        header = "product_id,price,stock" + (",updated_at" if dated else "")
+        return write(path, "\n".join([header, *lines, ""]), modified)
+
+    @pytest.mark.parametrize("dated", [False, True])
+    def test_vanish_and_come_back(self, tmp_path: Path, dated: bool) -> None:
+        file = self.products(tmp_path / "shop" / "a.csv", *range(10), dated=dated)
+        assert load(file, snapshot=True).removed == 0
+        self.products(file, *range(9), modified=LONG_AGO + 1, dated=dated)
+        loaded = load(file, snapshot=True)
+        assert (loaded.removed, loaded.news) == (1, 0)
+        assert self.stock()["p9"] == (0, "removed")
+        assert self.stock()["p8"] == (7, "catalog")
+        assert load(file, snapshot=True).removed == 0
+        history = DeltaTable(CATALOG.uri).to_pyarrow_table().filter(pc.field("product_id") == "p9").to_pylist()
+        assert sorted((row["price"], row["stock"]) for row in history) == [(9, 0), (9, 7)], "history stays"
+        self.products(file, *range(10), modified=LONG_AGO + 2, dated=dated)
+        loaded = load(file, snapshot=True)
+        assert (loaded.removed, loaded.news) == (0, 1)
+        assert self.stock()["p9"] == (7, "catalog")
+
+    def test_are_only_what_is_said_to_be(self, tmp_path: Path) -> None:
+        file = self.products(tmp_path / "shop" / "a.csv", *range(10))
+        load(file)
+        self.products(file, *range(9), modified=LONG_AGO + 1)
+        assert load(file).removed == 0
+        assert self.stock()["p9"] == (7, "catalog")
+        assert load(file, snapshot=True).removed == 1, "it had been listed once, and is not now"
+
+    def test_a_file_that_vanishes_from_a_folder(self, tmp_path: Path) -> None:
+        self.products(tmp_path / "shop" / "a.csv", *range(10))
+        other = self.products(tmp_path / "shop" / "b.csv", 9, 10)
+        load(tmp_path / "shop", snapshot=True)
+        other.unlink()
+        loaded = load(tmp_path / "shop", snapshot=True)
+        assert (loaded.files, loaded.removed) == (0, 1)
+        assert self.stock()["p10"] == (0, "removed")
+        assert self.stock()["p9"] == (7, "catalog"), "the other file lists it, too"
+        self.products(tmp_path / "shop" / "b.csv", 9, 10)
+        assert load(tmp_path / "shop", snapshot=True).files == 1
+        assert self.stock()["p10"] == (7, "catalog")
+
+    def test_half_of_a_full_list_removes_nothing(self, tmp_path: Path) -> None:
+        self.products(tmp_path / "shop" / "a.csv", *range(10))
+        broken = self.products(tmp_path / "shop" / "b.csv", 10)
+        load(tmp_path / "shop", snapshot=True)
+        self.products(tmp_path / "shop" / "a.csv", *range(9), 11, modified=LONG_AGO + 1)
+        write(broken, "name\nMug\n", LONG_AGO + 1)
+        loaded = load(tmp_path / "shop", snapshot=True)
+        assert (loaded.removed, loaded.news, len(loaded.failures)) == (0, 1, 1)
+        self.products(broken, 10, modified=LONG_AGO + 2)
+        assert load(tmp_path / "shop", snapshot=True).removed == 1
+        assert self.stock()["p9"] == (0, "removed")
+
+    def test_one_that_lost_much_is_refused_unless_it_is_allowed(self, tmp_path: Path) -> None:
+        file = self.products(tmp_path / "shop" / "a.csv", *range(10))
+        load(file, snapshot=True)
+        self.products(file, *range(7), 20, modified=LONG_AGO + 1)
+        with pytest.raises(InputError, match=r"3 of the 10 before are gone \(p7, p8, p9.*--allow-removals"):
+            load(file, snapshot=True)
+        assert "p20" not in self.stock()
+        with pytest.raises(InputError):
+            load(file, snapshot=True)
+        assert load(file, snapshot=True, allow_removals=True).removed == 3
+        self.products(file, *range(6), 20, 21, 22, modified=LONG_AGO + 3)
+        assert load(file, snapshot=True).removed == 1, "an eighth is allowed"
+
+    def test_delta_tables_are_full_unless_said_otherwise(self, tmp_path: Path) -> None:
+        path = tmp_path / "goods"
+        write_deltalake(path, pa.table({"product_id": [f"p{number}" for number in range(10)]}))
+        assert load(path).removed == 0
+        DeltaTable(path).delete("product_id = 'p3'")
+        assert load(path, snapshot=False).removed == 0
+        assert load(path).removed == 1
+        assert self.stock()["p3"] == (0, "removed")
+        DeltaTable(path).restore(0)
+        assert load(path).news == 1
+        assert self.stock()["p3"] == (None, "catalog")
+        DeltaTable(path).delete()
+        with pytest.raises(InputError, match="lists 0 products"):
+            load(path)
+
+    def test_another_full_list_keeps_a_product(self, tmp_path: Path) -> None:
+        mine, theirs = tmp_path / "shop" / "mine.csv", tmp_path / "shop" / "theirs.csv"
+        for file in (mine, theirs):
+            load(self.products(file, *range(10)), snapshot=True)
+        self.products(mine, *range(9), modified=LONG_AGO + 1)
+        loaded = load(mine, snapshot=True)
+        assert (loaded.removed, loaded.kept) == (0, 1)
+        self.products(theirs, *range(9), modified=LONG_AGO + 1)
+        assert load(theirs, snapshot=True).removed == 1
+
+    def test_products_known_from_events_stay(self, tmp_path: Path) -> None:
+        learnt = pa.table({"product_id": ["seen"], "event_timestamp": pa.array([None], pa.timestamp("us", "UTC")),
+            "name": ["Seen"], "category": [None], "brand": [None], "price": [1.0], "currency": [None], "stock": [None],
+            "first_seen_at": [None], "origin": ["events"]})  # fmt: skip
+        catalog_store.upsert(learnt)
+        load(self.products(tmp_path / "shop" / "a.csv", *range(10)), snapshot=True)
+        assert self.stock()["seen"] == (None, "events")
+
+    def test_one_that_was_cut_off_before_it_was_remembered_is_repeated(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        file = self.products(tmp_path / "shop" / "a.csv", *range(10))
+        load(file, snapshot=True)
+        self.products(file, *range(9), modified=LONG_AGO + 1)
+        with monkeypatch.context() as patch:
+            patch.setattr(catalog_store, "upsert", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+            with pytest.raises(KeyboardInterrupt):
+                load(file, snapshot=True)
+        assert load(file, snapshot=True).removed == 1
+
+
+def test_other_addresses_are_refused() -> None:
+    with pytest.raises(InputError, match="gs:// cannot be read"):
+        place_of("gs://bucket/folder")
