@@ -32,7 +32,7 @@ SETTINGS = {
     "SHELFWISE_TRAINING__ITEM_SPACES": "1",
     "SHELFWISE_TRAINING__FACTORS": "16",
     "SHELFWISE_TRAINING__TEST_TURNS": "400",
-    "SHELFWISE_AUTOMATION__RETRIES": "6",
+    "SHELFWISE_AUTOMATION__RETRIES": "2",
     "SHELFWISE_AUTOMATION__RETRY_SECONDS": "1",
     "SHELFWISE_AUTOMATION__FRESH_DATA_CHECK_MINUTES": "0.02",
 }
@@ -220,7 +220,7 @@ def test_it_listens_on_loopback_only(shop: ShopStack, airflow: Airflow) -> None:
         if connection.status == psutil.CONN_LISTEN
     }
     assert listening == {"127.0.0.1"}
-    assert airflow.client.get("/api/v2/dags", headers={"Authorization": "Bearer x"}).status_code == 401
+    assert airflow.client.get("/api/v2/dags", headers={"Authorization": "Bearer x"}).status_code in (401, 403)
 
 
 def test_a_step_that_failed_is_tried_again_and_can_be_repeated(airflow: Airflow, folder: Path) -> None:
@@ -255,8 +255,13 @@ def test_an_emptied_online_store_is_filled(shop: ShopStack, airflow: Airflow) ->
 
 
 def test_a_nightly_check_that_fails_does_not_hinder_the_others(airflow: Airflow) -> None:
+    # The features of this shop are the tests' own, and go by fewer events than there are.
     run = airflow.trigger("nightly")
-    print(run.finished(), run.tasks, run.log("parity"), run.log("compact"))
+    assert (run.finished(), run.tasks) == ("failed", {"parity": ("failed", 3), "compact": ("success", 1)})
+    assert "Stored features differ from what the events say" in run.log("parity")
+    assert "events: 0 files merged" in run.log("compact")
+    seeds = {line for attempt in (1, 3) for line in run.log("parity", attempt).splitlines() if "--seed" in line}
+    assert len([line for line in seeds if "Running command" in line]) == 1
 
 
 def test_without_a_promoted_model_there_is_nothing_to_watch(airflow: Airflow) -> None:
