@@ -386,6 +386,11 @@ class WatchSettings(Section):
     max_latency_ratio: float = Field(
         1.5, gt=0, description="95th percentile of the answers' time, at most so many times"
     )
+    max_click_fall: float = Field(
+        0.2,
+        gt=0,
+        description="clicks on what was shown, at most so much below the version before, as a share of its own",
+    )
 
 
 class OutcomeSettings(Section):

@@ -46,9 +46,6 @@ class OutcomeKeeper:
             self._thread.join()
 
     def _work(self, compute: bool) -> None:
-        from deltalake.exceptions import DeltaError
-        from duckdb import Error as DuckDBError
-
         from ingestion import answers, outcome_metrics, outcome_table
 
         begun = time.monotonic()
@@ -57,8 +54,11 @@ class OutcomeKeeper:
             if compute:
                 outcome_table.refresh(threads=1)
                 outcome_metrics.update()
-        except (ShelfwiseError, DeltaError, DuckDBError, OSError) as error:
+        except ShelfwiseError as error:
             log.error("outcomes are not up to date, trying again: %s", error)
+        except Exception:
+            # Whatever it was, the stream has more important things to do than to fail.
+            log.exception("outcomes are not up to date, trying again")
         finally:
             if compute:
                 self._computed = time.monotonic()

@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 _EPILOG = f"""\
 The service's metrics (shelfwise_requests_total, shelfwise_errors_total, shelfwise_latency_seconds) since the promotion are
 compared with those of the version before it: the share of requests that fail, the share of answers with a fallback, and the time
-within which 95% of the answers come. Limits are settings (SHELFWISE_WATCH__*). Each look also notes what was counted so far,
-so look every few minutes: then a restart of the service makes nothing forgotten.
+within which 95% of the answers come; and so are clicks on what was shown, as far as outcomes are known. Limits are settings
+(SHELFWISE_WATCH__*). Each look also notes what was counted so far, so look every few minutes: then a restart of the service makes
+nothing forgotten.
 
 exit codes:
   0  nothing to complain of, or too few requests yet
@@ -55,6 +56,7 @@ def _look() -> int:
     from feature_repo.settings import get_settings
     from training.live import look, was_gone_back_to
     from training.rollback import roll_back
+    from training.watched_clicks import judge_clicks
 
     stack = promotions()
     if not stack:
@@ -64,7 +66,9 @@ def _look() -> int:
     in_force = stack[-1].version
     before = next((one.version for one in reversed(stack[:-1]) if one.version != in_force), None)
     verdict, reasons = judge(sums.get(in_force, {}), sums.get(before, {}) if before else {}, get_settings().watch)
-    print(f"{in_force}: {verdict}", flush=True)
+    clicks, fallen = judge_clicks(stack[-1], before, get_settings().watch)
+    reasons += fallen
+    print(f"{in_force}: {verdict}" + (f"; {clicks}" if clicks else ""), flush=True)
     if not reasons:
         return 0
     if was_gone_back_to(stack):
