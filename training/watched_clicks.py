@@ -1,7 +1,7 @@
 """Whether customers click less on what a promoted version recommends than on what the version before did.
 
-The two were not shown to the same kind of customers at the same time, as in an experiment: so only a fall that is large, and larger
-than chance at all looks together, is a reason to go back.
+The two were not shown to the same kind of customers at the same time, as in an experiment: so only a fall that is large, and
+larger than chance at all looks together, is a reason to go back.
 """
 
 from __future__ import annotations
