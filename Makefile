@@ -5,6 +5,7 @@ export BENTOML_DO_NOT_TRACK := True
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo up down status logs airflow airflow-setup test test-unit lint lock clean bench-freshness bench-stream bench-redis bench-growth bench-training bench-serve
+.PHONY: help setup demo up down status logs notebooks test test-unit lint lock clean bench-freshness bench-stream bench-redis bench-growth bench-training bench-serve
 
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name what; do \
@@ -37,6 +38,11 @@ airflow-setup: setup ## Airflow in an environment of its own, .venv-airflow; ins
 
 test: setup ## all tests, two files at a time; the integration tests start their own broker, Redis and so on, beside a running stack
 	@$(PYTHON) -m pytest -n 2 --dist loadfile
+notebooks: setup ## run the notebooks for analysts, and keep what they show as HTML pages in var/notebooks
+	@$(PYTHON) -m notebooks render
+
+test: setup ## all tests; the integration tests start their own broker, Redis and so on, beside a running stack
+	@$(PYTHON) -m pytest
 
 test-unit: setup ## the tests that need no servers, in under a minute
 	@$(PYTHON) -m pytest tests/unit

@@ -452,6 +452,16 @@ class AutomationSettings(Section):
     retrain_timeout_minutes: float = Field(480.0, gt=0, description="the same of the retraining")
 
 
+class NotebooksSettings(Section):
+    """The notebooks for analysts."""
+
+    data: str = Field(
+        "",
+        description="file or folder of contract events that notebooks read; empty: what the installation holds or, if that "
+        "is nothing, a small invented shop",
+    )
+
+
 class Settings(BaseSettings):
     """All settings, read once by :func:`get_settings`."""
 
@@ -478,6 +488,7 @@ class Settings(BaseSettings):
     serving: ServingSettings = ServingSettings()
     outcomes: OutcomeSettings = OutcomeSettings()
     automation: AutomationSettings = AutomationSettings()
+    notebooks: NotebooksSettings = NotebooksSettings()
 
     @property
     def warehouse(self) -> Path:

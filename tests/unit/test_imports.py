@@ -15,6 +15,7 @@ MAY_IMPORT = {
     "serving": {"feature_repo", "training"},  # the model classes that a stored artefact needs
     "deploy": {"feature_repo"},
     "automation": {"feature_repo", "ingestion", "training"},  # see below
+    "notebooks": {"feature_repo", "training"},
 }
 
 
