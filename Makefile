@@ -4,8 +4,7 @@ export FEAST_USAGE := False
 export BENTOML_DO_NOT_TRACK := True
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down status logs airflow airflow-setup test test-unit lint lock clean bench-freshness bench-stream bench-redis bench-growth bench-training bench-serve
-.PHONY: help setup demo up down status logs notebooks test test-unit lint lock clean bench-freshness bench-stream bench-redis bench-growth bench-training bench-serve
+.PHONY: help setup demo up down status logs airflow airflow-setup notebooks test test-unit lint lock clean bench-freshness bench-stream bench-redis bench-growth bench-training bench-serve
 
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name what; do \

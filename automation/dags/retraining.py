@@ -11,7 +11,9 @@ from training.exit_codes import ExitCode
 
 automation = get_settings().automation
 
-NOTHING_NEW: dict[int, str] = {ExitCode.NOTHING_NEW: "too little happened since the champion was trained: nothing to do"}
+NOTHING_NEW: dict[int, str] = {
+    ExitCode.NOTHING_NEW: "too little happened since the champion was trained: nothing to do"
+}
 
 with scheduled(
     "retrain",

@@ -25,7 +25,8 @@ NOTED = {"experiment": "e", "variant": "bold", "explored": True, "propensity": 0
 def test_an_answer_comes_out_as_it_went_in() -> None:
     record = record_of(BODY, "home", "ada", NOTED)
     [found] = of_message(to_message([record]))
-    assert found.model_dump() | {"answered_at": found.answered_at.timestamp()} == record
+    assert found.answered_at.timestamp() == pytest.approx(record["answered_at"], abs=1e-6)  # microseconds
+    assert found.model_dump() | {"answered_at": record["answered_at"]} == record
     [row] = rows_of(to_message([record]), 2, 17, time.time())
     assert (row["partition"], row["offset"], row["choices"]) == (2, 17, [("bold", "cup")])
     assert row["dt"] == found.answered_at.date()
