@@ -95,6 +95,9 @@ def render_properties(settings: Settings) -> str:
         "offset.storage.partitions": 4,
         "status.storage.partitions": 2,
         "offset.flush.interval.ms": 5_000,
+        # How soon one that was killed is missed; brokers do not take less by default.
+        "session.timeout.ms": 6_000,
+        "heartbeat.interval.ms": 2_000,
         # A worker that was killed leaves no other that could take over, so that there is nobody to wait for.
         "scheduled.rebalance.max.delay.ms": 0,
         # Secrets are read from the environment when a connector starts, and stored nowhere.
