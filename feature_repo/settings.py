@@ -283,6 +283,23 @@ class HealthSettings(Section):
     model_days: float = Field(14.0, gt=0, description="days since its training after which the model is too old")
 
 
+class ValidationSettings(Section):
+    """What ``python -m ingestion validate`` and ``python -m training drift`` take for a violation."""
+
+    days: int = Field(7, ge=1, description="how many of the last days of events and features are looked at")
+    volume_drop: float = Field(
+        0.4, ge=0, le=1, description="a day with less than this share of the usual rows is violated"
+    )
+    volume_rise: float = Field(3.0, ge=1, description="so is one with more than so many times the usual rows")
+    volume_min_rows: float = Field(50.0, ge=0, description="usual rows per day from which a kind of event is judged")
+    drift_psi: float = Field(
+        0.25,
+        gt=0,
+        description="population stability index of a feature or score, training to serving, that is violated",
+    )
+    drift_min_customers: int = Field(100, ge=1, description="with fewer of them, drift is not judged")
+
+
 class ALSEngine(StrEnum):
     """What fits the candidate model."""
 
@@ -482,6 +499,7 @@ class Settings(BaseSettings):
     s3: S3Settings = S3Settings()
     spark: SparkSettings = SparkSettings()
     health: HealthSettings = HealthSettings()
+    validation: ValidationSettings = ValidationSettings()
     training: TrainingSettings = TrainingSettings()
     retrain: RetrainSettings = RetrainSettings()
     watch: WatchSettings = WatchSettings()

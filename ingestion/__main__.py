@@ -27,6 +27,7 @@ COMMANDS = {
     "parity": "compare stored features with what the raw events say",
     "health": "lag, delays, freshness, quiet feeds and refused events; exits with 1 if something is wrong",
     "outcomes": "what became of recommendations: clicks, carts, orders, by model, scenario, source or variant",
+    "validate": "check tables and catalogue sources: volumes, missing values, ranges, uniqueness, references",
     "publish": "copy the feature tables into the warehouse, for analysts and for Feast",
     "compact": "merge the small files of the tables",
     "rebuild-online": "fill an empty Redis again from the offline store",
