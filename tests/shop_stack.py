@@ -85,6 +85,11 @@ class ShopStack:
         changed = [{**row, "first_seen_at": first_seen_at} for row in rows if row["product_id"] == product_id]
         self._push("catalog_push", CATALOG, changed)
 
+    def push_prices(self, factor: float) -> None:
+        """Change all prices, online."""
+        rows = offline_data.catalog_rows(self.shop, offline_data.now())
+        self._push("catalog_push", CATALOG, [{**row, "price": row["price"] * factor} for row in rows])
+
     def push_arrival(self) -> str:
         """Put one more product online, which has just come; gives its id."""
         more, at = Shop(self.shop.products + 1, self.shop.seed), offline_data.now()

@@ -20,6 +20,7 @@ COMMANDS = {
     "rollback": "go back to the version that was promoted before",
     "watch": "compare the running service's metrics with those before the promotion, and roll back if they fell",
     "experiment": "what variants of an experiment are worth, to those who saw them and before anybody does",
+    "drift": "compare what serving sees with what the promoted model was trained on",
     "tune": "search for better trees for the rankers",
     "evaluate": "judge recommenders and baselines by what happened after a moment",
 }

@@ -9,11 +9,12 @@ from feature_repo.errors import InputError, ShelfwiseError
 from feature_repo.model_record import stored_models
 from feature_repo.promotions import model_name
 from feature_repo.settings import get_settings
+from training.distributions import Distributions
 from training.model import ModelCard, Recommender
 
 
-def store_model(recommender: Recommender, card: ModelCard) -> str:
-    """Save a model, and give its version: the time of training and the content hash.
+def store_model(recommender: Recommender, card: ModelCard, distributions: Distributions) -> str:
+    """Save a model with what it saw, and give its version: the time of training and the content hash.
 
     Versions sort by age, and equal models are seen to be so.
     """
@@ -32,6 +33,7 @@ def store_model(recommender: Recommender, card: ModelCard) -> str:
         context=ModelContext(framework_name="shelfwise", framework_versions={}),
     ) as model:
         recommender.save(Path(model.path), card)
+        distributions.save(Path(model.path))
     return version
 
 
@@ -59,6 +61,22 @@ def read_card(version: str) -> ModelCard:
     folder = _existing(version)
     try:
         return ModelCard.read(folder)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"the model {version} is broken: {error}") from error
+
+
+def read_distributions(version: str) -> Distributions:
+    """How the features and scores of a stored model were distributed when it was trained.
+
+    Raises:
+        InputError: there is no such version, it was stored without them, or its files are broken.
+    """
+    try:
+        return Distributions.load(_existing(version))
+    except FileNotFoundError as error:
+        raise InputError(
+            f"the model {version} was stored without its distributions; train a new one with `python -m training run`"
+        ) from error
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"the model {version} is broken: {error}") from error
 

@@ -96,7 +96,7 @@ def challenge(champion: Champion | None, settings: Settings, steps: Steps) -> Ch
         require_features(store)
     trained = train(store, archive, settings.training, steps)
     with steps("model store"):
-        version = store_model(trained.recommender, trained.card)
+        version = store_model(trained.recommender, trained.card, trained.distributions)
     checks = _checks(version, trained, champion, settings, steps)
     return Challenge(version, champion.version if champion else None, trained, checks, data)
 

@@ -35,6 +35,7 @@ from training.als import fit_factors
 from training.calibration import Cases, calibrated, candidate_cases
 from training.choices import Choices, purchases, read_choices, turns
 from training.copurchases import fit_copurchases
+from training.distributions import Distributions, when_trained
 from training.evaluation.popularity import Popularity
 from training.events import EventLog, Interactions, Window
 from training.examples import Examples, Shelves
@@ -91,10 +92,12 @@ class Trained:
         candidate: the same, fitted on what lies before the split; what the card's metrics are of.
         trial, test: what the candidate was tried on.
         split: where the test begins, epoch seconds.
+        distributions: what the recommender saw of customers and products at the end.
     """
 
     recommender: Recommender
     card: ModelCard
+    distributions: Distributions
     candidate: Recommender
     trial: Trial
     test: Examples
@@ -159,8 +162,10 @@ def train(store: FeatureStore, archive: Archive, settings: TrainingSettings, ste
             {purpose: final[purpose].calibrated_like(ranker) for purpose, (ranker, _) in calibrations.items()},
             tuple(archive.ids[code] for code in trial.popularity.order(end)[:FALLBACK_PRODUCTS]),
         )
+    with steps("distributions of what it sees"):
+        seen = when_trained(recommender, history, archive.interactions, end, settings.candidates, settings.seed)
     card = _card(recommender, archive, rows, metrics, settings)
-    return Trained(recommender, card, candidate, trial, test, archive.split)
+    return Trained(recommender, card, seen, candidate, trial, test, archive.split)
 
 
 def read_rows(

@@ -61,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
     trained, before = train(store, archive, settings, steps), in_force()
     card = trained.card
     with steps("model store"):
-        version = store_model(trained.recommender, card)
+        version = store_model(trained.recommender, card, trained.distributions)
         promote(version, _WHY, before)
     with steps("history"):
         record_done("run", version, "promoted", _WHY, {"held_back": card.metrics, "counts": card.counts})

@@ -189,3 +189,35 @@ def test_tune_tries_the_present_trees_first_and_says_what_it_found(shop: ShopSta
     refused = shop.run("training", "tune", "--purposes", "clicks")
     assert refused.returncode == 1
     assert "there is no clicks; there are turn, order, list" in refused.stdout
+
+
+def findings(done: subprocess.CompletedProcess[str]) -> list[dict[str, Any]]:
+    """Of a command with ``--json``; other lines are warnings of libraries."""
+    (line,) = [line for line in done.stdout.splitlines() if line.startswith("{")]
+    return list(json.loads(line)["findings"])
+
+
+def test_a_loaded_shop_is_valid_and_right_after_training_nothing_has_drifted(
+    shop: ShopStack, reports: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    shop.materialise()
+    valid = shop.run("ingestion", "validate")
+    assert valid.returncode == 0, valid.stdout
+    assert "All is as expected." in valid.stdout
+    page = tmp_path / "drift.html"
+    done = shop.run("training", "drift", "--json", "--report", str(page))
+    assert done.returncode == 0, done.stdout
+    found = {one["subject"]: one for one in findings(done)}
+    assert {"log_price", "popularity", "score: turn", "score: order", "score: list"} <= found.keys()
+    assert {one["status"] for one in found.values()} == {"ok"}
+    assert page.read_text().count("<svg") == len(found)
+
+
+def test_prices_that_only_serving_sees_are_drift(shop: ShopStack, reports: list[dict[str, Any]]) -> None:
+    shop.push_prices(10.0)
+    done = shop.run("training", "drift")
+    assert done.returncode == 1, done.stdout
+    assert "VIOLATED features of the model, drift, log_price" in done.stdout
+    unknown = shop.run("training", "drift", "--model", "none")
+    assert unknown.returncode == 2
+    assert "error: there is no model none" in unknown.stdout
