@@ -35,13 +35,11 @@ airflow: airflow-setup ## run the schedule with Airflow: pulls, nightly checks, 
 airflow-setup: setup ## Airflow in an environment of its own, .venv-airflow; instant when nothing changed
 	@$(PYTHON) -m deploy.setup_airflow
 
-test: setup ## all tests, two files at a time; the integration tests start their own broker, Redis and so on, beside a running stack
-	@$(PYTHON) -m pytest -n 2 --dist loadfile
 notebooks: setup ## run the notebooks for analysts, and keep what they show as HTML pages in var/notebooks
 	@$(PYTHON) -m notebooks render
 
-test: setup ## all tests; the integration tests start their own broker, Redis and so on, beside a running stack
-	@$(PYTHON) -m pytest
+test: setup ## all tests, two files at a time; the integration tests start their own broker, Redis and so on, beside a running stack
+	@$(PYTHON) -m pytest -n 2 --dist loadfile
 
 test-unit: setup ## the tests that need no servers, in under a minute
 	@$(PYTHON) -m pytest tests/unit

@@ -6,10 +6,13 @@ from automation.commands import Command, module
 from automation.schedules import scheduled
 from feature_repo.settings import get_settings
 
+HOME = get_settings().home
 # Name of the step and the command. To add one, add a line; the first are run first.
 NIGHTLY = {
     # The same sample of rows when it is tried again, so that a difference cannot be passed over by luck.
     "parity": module("ingestion", "parity", "--seed", "{{ dag_run.run_after.timestamp() | int }}"),
+    "validate": module("ingestion", "validate", "--report", str(HOME / "validation.html")),
+    "drift": module("training", "drift", "--report", str(HOME / "drift.html")),
     "compact": module("ingestion", "compact"),
 }
 
@@ -17,7 +20,7 @@ with scheduled(
     "nightly",
     get_settings().automation.nightly_schedule,
     "nightly checks and upkeep",
-    "Do stored features hold what the events say? Then small files are merged. A step that fails does not hinder the others.",
+    "Do stored features hold what the events say, is the data as expected, has it drifted? Then small files are merged. A step that fails does not hinder the others.",
     max_active_tasks=1,
 ):
     for place, (name, command) in enumerate(NIGHTLY.items()):
