@@ -20,7 +20,8 @@ with scheduled(
     "nightly",
     get_settings().automation.nightly_schedule,
     "nightly checks and upkeep",
-    "Do stored features hold what the events say, is the data as expected, has it drifted? Then small files are merged. A step that fails does not hinder the others.",
+    "Do stored features hold what the events say, is the data as expected, has it drifted? Then small files are merged. "
+    "A step that fails does not hinder the others.",
     max_active_tasks=1,
 ):
     for place, (name, command) in enumerate(NIGHTLY.items()):
