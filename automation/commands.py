@@ -51,6 +51,8 @@ class _Runner:
         if code == 0 or code in accept:
             return code, done.output
         if code in self.skip:
+            # Airflow keeps to itself why a step was skipped.
+            self._hook.log.info("Skipped: %s", self.skip[code])
             raise AirflowSkipException(self.skip[code])
         if code in self.final:
             raise AirflowFailException(self.final[code])
