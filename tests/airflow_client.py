@@ -79,7 +79,7 @@ def running_airflow(stack: OwnStack) -> Iterator[Airflow]:
             airflow.client.close()
         finally:
             process.send_signal(signal.SIGINT)
-            output, _ = process.communicate(timeout=120)
+            output, _ = process.communicate(timeout=_SECONDS)
     assert process.returncode == 0, output
 
 
