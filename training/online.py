@@ -43,13 +43,16 @@ def when_serving(
     require_features(store)
     customers = _customers_lately(settings.seed)
     try:
-        shelf = _shelf(store)
+        ids, products = _products(store)
         columns = _read(store, "customer_features", Entity.CUSTOMER.key, customers, _OF_CUSTOMERS)
     except RedisError as error:
         raise UnavailableError(f"the online store cannot be read: {error}; `make status` shows what runs") from error
     there = [row for row, last in enumerate(columns["last_event_at"]) if last is not None]
     columns = {name: [values[row] for row in there] for name, values in columns.items()}
     moments = np.array(columns["last_event_at"], dtype=float) + JUST_BEFORE_SECONDS
+    # As in training, as of the last event: a pause since then is no drift.
+    known = [*columns["last_event_at"], *(last for last in products["last_event_at"] if last is not None)]
+    shelf = Shelf.from_columns(ids, products, max(known, default=time.time()) + 1)
     visitors = Visitors.from_columns(columns, moments, shelf)
     values = what_is_seen(recommender, shelf, visitors, settings.candidates, settings.seed)
     named = {name: distribution.of_others(values[name]) for name, distribution in before.named.items()}
@@ -73,12 +76,13 @@ def _customers_lately(seed: int) -> list[str]:
     return [customer for (customer,) in found]
 
 
-def _shelf(store: FeatureStore) -> Shelf:
+def _products(store: FeatureStore) -> tuple[list[str], dict[str, list[Any]]]:
+    """The ids of all products, and their columns."""
     index = store.get_online_features(["catalog_index:product_ids"], [{"shop": "all"}]).to_dict()
     ids = list(index["product_ids"][0] or [])
     if not ids:
         raise InputError("the online store knows no products: `python -m ingestion rebuild-online` fills it")
-    return Shelf.from_columns(ids, _read(store, "shelf_features", Entity.ITEM.key, ids, _OF_PRODUCTS), time.time())
+    return ids, _read(store, "shelf_features", Entity.ITEM.key, ids, _OF_PRODUCTS)
 
 
 def _read(
