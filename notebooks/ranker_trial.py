@@ -59,7 +59,7 @@ def worth_to_ranker(store: FeatureStore, name: str, values: Values, settings: Tr
     more = replace(known, matrix=np.column_stack([known.matrix, new]))
 
     split = int(np.searchsorted(lists.times, archive.split))
-    late = [_renumbered(rows.lists(split, len(lists))) for rows in (known, more)]
+    late = [_numbered_from_zero(rows.lists(split, len(lists)), split) for rows in (known, more)]
     rankers = [fit_ranker(rows.lists(0, split), settings.list_ranker, settings.seed) for rows in (known, more)]
     outcomes = [_ndcg(ranker, rows, settings.seed) for ranker, rows in zip(rankers, late, strict=True)]
     judged = np.bincount(late[0].owner, weights=late[0].chosen) > 0
@@ -70,9 +70,8 @@ def worth_to_ranker(store: FeatureStore, name: str, values: Values, settings: Tr
     return Worth(split, without, together, gain, _weights(rankers[1], sample, name, settings.seed))
 
 
-def _renumbered(rows: Rows) -> Rows:
-    """The same lists, numbered from 0."""
-    return replace(rows, owner=rows.owner - rows.owner.min(initial=0))
+def _numbered_from_zero(rows: Rows, first: int) -> Rows:
+    return replace(rows, owner=rows.owner - first)
 
 
 def _ndcg(ranker: Ranker, rows: Rows, seed: int) -> Floats:
