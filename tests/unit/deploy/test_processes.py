@@ -10,6 +10,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from waiting import until
 
 from deploy import interrupts, processes, tasks
 from deploy.errors import StackError
@@ -39,7 +40,7 @@ def test_marked_processes_are_found_and_ended_even_if_they_leave_the_session_and
     def find() -> list[psutil.Process]:
         return processes.marked(tmp_path, "service".__eq__)
 
-    assert len(find()) == 2
+    until(lambda: len(find()) == 2)
     assert processes.marked(tmp_path / "other", lambda _: True) == []
 
     processes.end(find, psutil.Process(leader.pid))
