@@ -4,7 +4,7 @@ export FEAST_USAGE := False
 export BENTOML_DO_NOT_TRACK := True
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down status logs airflow airflow-setup notebooks test test-unit lint lock clean bench-freshness bench-stream bench-redis bench-growth bench-training bench-serve
+.PHONY: help setup demo up down status logs airflow airflow-setup notebooks test test-unit lint docs lock clean bench-freshness bench-stream bench-redis bench-growth bench-training bench-serve
 
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name what; do \
@@ -66,6 +66,9 @@ lint: setup ## style, formatting and types
 	@$(PYTHON) -m ruff check .
 	@$(PYTHON) -m ruff format --check .
 	@$(PYTHON) -m mypy
+
+docs: setup ## the documentation as a site in var/site; open var/site/index.html
+	@NO_MKDOCS_2_WARNING=1 $(PYTHON) -m mkdocs build --strict
 
 lock: setup ## resolve the lock files anew, after a change to pyproject.toml, deploy/airflow.in or deploy/*.ivy.xml
 	@.venv/bin/uv pip compile --quiet --generate-hashes --no-emit-index-url --no-header --no-annotate --all-extras \

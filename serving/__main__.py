@@ -29,15 +29,19 @@ from SHELFWISE_SERVING__EXPERIMENTS_FILE, again whenever they change.
 """
 
 
-def main() -> int:
-    """Replace this process by BentoML's server."""
-    parser = argparse.ArgumentParser(
+def build_parser() -> argparse.ArgumentParser:
+    """The help; there are no options, as everything is a setting."""
+    return argparse.ArgumentParser(
         prog="python -m serving",
         description=__doc__.splitlines()[0],
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.parse_args()
+
+
+def main() -> int:
+    """Replace this process by BentoML's server."""
+    build_parser().parse_args()
     try:
         settings = get_settings()
         if settings.serving.rules_file:
