@@ -20,8 +20,9 @@ from scipy.stats import chi2
 
 from feature_repo.reading import Floats
 
-# Before there is so much in both variants together, the normal approximation is not to be trusted.
-MIN_CUSTOMERS = 100  # in each of them
+# Before there is so much in each variant, the normal approximation is not to be trusted: the variance of a small one in which
+# hardly anybody has ordered yet is estimated far too low.
+MIN_CUSTOMERS = 100
 MIN_POSITIVE = 20
 # Of experiments whose assignment works, one in a thousand looks broken.
 MISMATCH_BELOW = 0.001
@@ -66,7 +67,7 @@ def difference(control: Summary, variant: Summary, planned: int, alpha: float = 
     """
     value = variant.mean - control.mean
     early = min(control.count, variant.count) < MIN_CUSTOMERS
-    if early or control.positive + variant.positive < MIN_POSITIVE:
+    if early or min(control.positive, variant.positive) < MIN_POSITIVE:
         return Difference(value, None, None, None)
     variance = control.variance / control.count + variant.variance / variant.count
     if not variance:  # all alike

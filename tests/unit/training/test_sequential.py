@@ -13,13 +13,15 @@ CUSTOMERS = 3_000
 PLANNED = 3_000
 
 
-def looks(rng: np.random.Generator, control: float, variant: float, every: int = 5) -> list[tuple[float, float]]:
+def looks(
+    rng: np.random.Generator, control: float, variant: float, every: int = 5, share: float = 0.5, size: int = CUSTOMERS
+) -> list[tuple[float, float]]:
     """Intervals of an experiment at each look, while customers come one by one."""
-    treated = rng.random(CUSTOMERS) < 0.5
-    outcome = rng.random(CUSTOMERS) < np.where(treated, variant, control)
+    treated = rng.random(size) < share
+    outcome = rng.random(size) < np.where(treated, variant, control)
     found = []
     seen = {group: (np.cumsum(treated == group), np.cumsum(outcome & (treated == group))) for group in (False, True)}
-    for at in range(every - 1, CUSTOMERS, every):
+    for at in range(every - 1, size, every):
         summaries = []
         for group in (False, True):
             count, positive = (int(column[at]) for column in seen[group])
@@ -38,6 +40,18 @@ def test_without_an_effect_continuous_peeking_rarely_finds_one(rate: float, seed
     wrong = [any(low > 0 or high < 0 for low, high in looks(rng, rate, rate)) for _ in range(300)]
     # 300 experiments: the chance of more than this is below one in a thousand if the promise of 5% holds.
     assert np.mean(wrong) <= 0.05 + 3.1 * math.sqrt(0.05 * 0.95 / 300)
+
+
+@pytest.mark.parametrize(("rate", "share", "seed"), [(0.01, 0.1, 7), (0.02, 0.05, 8)])
+def test_a_small_variant_with_few_orders_is_not_blamed(rate: float, share: float, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    size = int(60 / rate / share)  # so that about 60 in the small one order
+    wrong = [
+        any(low > 0 or high < 0 for low, high in looks(rng, rate, rate, size // 300, share, size)) for _ in range(200)
+    ]
+    assert np.mean(wrong) <= 0.05 + 3.1 * math.sqrt(0.05 * 0.95 / 200)
+    few = Summary(1_000, 0.001, 0.001, 1)
+    assert difference(Summary(9_000, 0.01, 0.0099, 90), few, PLANNED).p is None
 
 
 def test_peeking_at_a_plain_test_would_find_many() -> None:
