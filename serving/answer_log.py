@@ -39,6 +39,7 @@ class AnswerLog:
         self._waiting: deque[dict[str, Any]] = deque()
         self._producer: KafkaProducer | None = None
         self._told = False
+        self._lock = threading.Lock()  # requests add, this thread takes, and Kafka's own puts back
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._loop, name="answers", daemon=True)
 
@@ -53,10 +54,26 @@ class AnswerLog:
 
     def add(self, record: dict[str, Any]) -> None:
         """Take an answer, as the fields of :class:`feature_repo.answered.Answered`."""
-        if len(self._waiting) >= _MOST_WAITING:
-            self._waiting.popleft()
+        with self._lock:
+            full = len(self._waiting) >= _MOST_WAITING
+            if full:
+                self._waiting.popleft()
+            self._waiting.append(record)
+        if full:
             metrics.answers_lost.inc()
-        self._waiting.append(record)
+
+    def _put_back(self, records: list[dict[str, Any]], error: BaseException) -> None:
+        """Have answers that Kafka did not take wait again, before all others; the oldest are given up if they are too many."""
+        with self._lock:
+            room = max(_MOST_WAITING - len(self._waiting), 0)
+            kept = records[-room:] if room else []
+            self._waiting.extendleft(reversed(kept))
+        metrics.answers_lost.inc(len(records) - len(kept))
+        self._tell(error)
+
+    def _taken(self, count: int) -> None:
+        metrics.answers_logged.inc(count)
+        self._told = False
 
     def _loop(self) -> None:
         logging.getLogger("kafka").setLevel(logging.CRITICAL)  # it warns of each try; what comes of it is told here
@@ -65,33 +82,39 @@ class AnswerLog:
         self._send()
         if self._producer is not None:
             self._producer.close(timeout=_CLOSE_SECONDS)
-        metrics.answers_lost.inc(len(self._waiting))
+        with self._lock:
+            metrics.answers_lost.inc(len(self._waiting))
+            self._waiting.clear()
 
     def _send(self) -> None:
         if not self._waiting or not self._connected():
             return
         for records in self._messages():
-            self._send_message(records)
+            if not self._send_message(records):
+                return  # and again with the next turn
 
     def _messages(self) -> Iterator[list[dict[str, Any]]]:
         """What is waiting, in messages of bounded size."""
         while self._waiting:
             records: list[dict[str, Any]] = []
             items = 0
-            while self._waiting and len(records) < _ANSWERS_PER_MESSAGE and items < _ITEMS_PER_MESSAGE:
-                records.append(self._waiting.popleft())
-                items += len(records[-1]["items"])
+            with self._lock:
+                while self._waiting and len(records) < _ANSWERS_PER_MESSAGE and items < _ITEMS_PER_MESSAGE:
+                    records.append(self._waiting.popleft())
+                    items += len(records[-1]["items"])
             yield records
 
-    def _send_message(self, records: list[dict[str, Any]]) -> None:
+    def _send_message(self, records: list[dict[str, Any]]) -> bool:
+        """Hand answers to the producer; whether it took them to be sent."""
         assert self._producer is not None
         try:
             sent = self._producer.send(self._kafka.recommendations_topic, to_message(records))
         except Exception as error:  # whatever it is, answers go on without being logged
-            self._lost(len(records), error)
-        else:
-            sent.add_callback(lambda _: metrics.answers_logged.inc(len(records)))
-            sent.add_errback(lambda error: self._lost(len(records), error))
+            self._put_back(records, error)
+            return False
+        sent.add_callback(lambda _: self._taken(len(records)))
+        sent.add_errback(lambda error: self._put_back(records, error))
+        return not sent.failed()
 
     def _connected(self) -> bool:
         if self._producer is None:
@@ -114,13 +137,12 @@ class AnswerLog:
                 self._stop.wait(_RETRY_SECONDS)
         return self._producer is not None
 
-    def _lost(self, count: int, error: BaseException) -> None:
-        metrics.answers_lost.inc(count)
-        self._tell(error)
-
     def _tell(self, error: BaseException) -> None:
         if not self._told:
-            _log.warning("answers are not logged, so that their outcomes cannot be counted: %s", error or repr(error))
+            _log.warning(
+                "answers are not logged for now; they wait, and the oldest of too many are given up: %s",
+                error or repr(error),
+            )
         self._told = True
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 import pytest
+from kafka.future import Future
 
 from feature_repo.answered import of_message, to_message
 from feature_repo.settings import KafkaSettings
@@ -52,3 +53,38 @@ def test_without_kafka_the_oldest_are_given_up_and_nobody_waits(monkeypatch: pyt
     assert metrics.answers_lost._value.get() - before == 990
     log.stop()
     assert metrics.answers_lost._value.get() - before == 1_000
+
+
+class Outage:
+    """A producer that takes messages while Kafka is away, and fails them later, as Kafka's does."""
+
+    def __init__(self) -> None:
+        self.sent: list[tuple[list[str], Future]] = []
+
+    def send(self, _: str, value: bytes) -> Future:
+        self.sent.append(([one.request_id for one in of_message(value)], Future()))
+        return self.sent[-1][1]
+
+
+def test_what_kafka_did_not_take_waits_in_its_order_and_only_what_falls_out_is_lost(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(answer_log, "_MOST_WAITING", 4)
+    log, outage = AnswerLog(KafkaSettings(bootstrap="127.0.0.1:9")), Outage()
+    monkeypatch.setattr(log, "_producer", outage)
+    lost, logged = metrics.answers_lost._value.get(), metrics.answers_logged._value.get()
+    for number in range(3):
+        log.add(record_of({**BODY, "request_id": f"r{number}"}, "home", None, {}))
+    log._send()
+    outage.sent[0][1].failure(TimeoutError("away"))
+    assert metrics.answers_lost._value.get() == lost
+    log._send()
+    for number in range(3, 5):
+        log.add(record_of({**BODY, "request_id": f"r{number}"}, "home", None, {}))
+    outage.sent[1][1].failure(TimeoutError("away"))
+    assert metrics.answers_lost._value.get() == lost + 1
+    log._send()
+    assert [ids for ids, _ in outage.sent] == [["r0", "r1", "r2"], ["r0", "r1", "r2"], ["r1", "r2", "r3", "r4"]]
+    outage.sent[2][1].success(None)
+    assert metrics.answers_logged._value.get() == logged + 4
+    assert not log._told, "a second outage is told, too"
