@@ -23,7 +23,7 @@ from serving import metrics
 from serving.answer_log import AnswerLog, record_of
 from serving.answers import Result
 from serving.customers import CustomerFeatures
-from serving.experiments import Trial
+from serving.experiments import Trial, answers_of
 from serving.problems import BodyLimit, StrictJsonRoute, error_response, of_validation
 from serving.requests import Answer, ErrorAnswer, RecommendRequest
 from serving.runtime import Runtime
@@ -79,7 +79,7 @@ def create_app(runtime: Runtime) -> FastAPI:
             watched = runtime.engine.state.experiments.watched(assigned, body.scenario, asked)
             result = trial.explore(
                 result,
-                {one.variant: runtime.engine.recommend(body, one.composition, customer, one.model) for one in watched},
+                answers_of(watched, lambda one: runtime.engine.recommend(body, one.composition, customer, one.model)),
             )
         return _answer(runtime.answers, body.scenario, unit, result, trial, begun, customer)
 

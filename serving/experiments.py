@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -12,9 +13,12 @@ from pydantic import ValidationError
 
 from feature_repo.errors import InputError
 from feature_repo.experiments import Experiment, ExperimentBook
+from serving import metrics
 from serving.answers import Result
 from training.scenarios import Composition
 from training.sources import Source
+
+_log = logging.getLogger("bentoml.shelfwise")
 
 _PINNED = Source.PINNED.name.lower()
 
@@ -92,6 +96,18 @@ class Experiments:
         return Assigned(name, variant, experiment, changed, experiment.variants[variant].model)
 
 
+def answers_of(watched: Sequence[Assigned], answer: Callable[[Assigned], Result]) -> dict[str, Result]:
+    """What variants that nobody is shown would answer; one that fails is counted, and hinders no customer."""
+    found = {}
+    for one in watched:
+        try:
+            found[one.variant] = answer(one)
+        except Exception as error:  # whatever it is, the customer's own answer is there already
+            _log.warning("the watched variant %s of %s cannot answer: %r", one.variant, one.name, error)
+            metrics.watched_failed.labels(experiment=one.name, variant=one.variant).inc()
+    return found
+
+
 class Trial:
     """What one answer says, and what is noted of it, because of an experiment.
 
@@ -115,11 +131,12 @@ class Trial:
         items = result.items
         if len(items) < 2 or any(item.source == _PINNED for item in items):
             return result
+        # What a variant wants is its own first place; the next one that the answer has would be the worth of another choice.
         there = {item.product_id for item in items}
         choices = {self.variant: items[0].product_id}
         for variant, other in watched.items():
-            if first := next((item.product_id for item in other.items if item.product_id in there), None):
-                choices[variant] = first
+            if other.items and other.items[0].product_id in there:
+                choices[variant] = other.items[0].product_id
         drawn, shown = random.randrange(len(items)), list(items)
         shown[0], shown[drawn] = shown[drawn], shown[0]
         self.noted |= {"explored": True, "propensity": 1 / len(items), "choices": choices}

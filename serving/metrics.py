@@ -73,6 +73,11 @@ exposures = Counter(
     documentation="answers by experiment and variant",
     labelnames=["experiment", "variant"],
 )
+watched_failed = Counter(
+    name="shelfwise_watched_variants_failed_total",
+    documentation="explored answers for which a variant that nobody is shown could not say what it wants",
+    labelnames=["experiment", "variant"],
+)
 answers_logged = Counter(name="shelfwise_answers_logged_total", documentation="answers that Kafka has taken")
 answers_lost = Counter(
     name="shelfwise_answers_lost_total", documentation="answers that Kafka did not take: their outcomes are not known"

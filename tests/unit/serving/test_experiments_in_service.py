@@ -9,9 +9,10 @@ from small_shelf import rankers, shelf, space
 
 from feature_repo.errors import InputError
 from feature_repo.experiments import ExperimentBook
+from serving import metrics
 from serving.answers import Item, Result
 from serving.engine import Engine
-from serving.experiments import Experiments, Trial
+from serving.experiments import Assigned, Experiments, Trial, answers_of
 from serving.requests import RecommendRequest
 from serving.rules import Rulebook
 from training.model import Recommender
@@ -113,10 +114,10 @@ def test_exploring_draws_each_product_equally_often() -> None:
     first = Counter()
     for _ in range(4_000):
         trial = assigned()
-        shown = trial.explore(answer("a", "b", "c", "d"), {"watched": answer("z", "c", "a"), "off": answer("z")})
+        shown = trial.explore(answer("a", "b", "c", "d"), {"watched": answer("c", "a"), "off": answer("z", "a")})
         assert sorted(item.product_id for item in shown.items) == ["a", "b", "c", "d"]
         assert trial.noted["propensity"] == 0.25
-        assert trial.noted["choices"] == {"control": "a", "watched": "c"}
+        assert trial.noted["choices"] == {"control": "a", "watched": "c"}, "what comes after z says nothing of z"
         first[shown.items[0].product_id] += 1
     assert all(count == pytest.approx(1_000, abs=120) for count in first.values())
 
@@ -126,3 +127,19 @@ def test_what_is_the_shops_own_is_not_moved() -> None:
         trial = assigned()
         assert trial.explore(given, {}) is given
         assert "explored" not in trial.noted
+
+
+def test_a_watched_variant_that_fails_hinders_nobody() -> None:
+    def recommend(one: Assigned) -> Result:
+        if one.variant == "off":
+            raise RuntimeError("broken")
+        return answer("b")
+
+    declared = book(e={"explore": 0.5, "variants": {"control": {}, "watched": {"weight": 0}, "off": {"weight": 0}}})
+    under_way = Experiments.of(declared, SCENARIOS)
+    one = under_way.assigned("home", "ada", SCENARIOS["home"], 1.8e9)
+    assert one is not None
+    failed = metrics.watched_failed.labels(experiment="e", variant="off")
+    before = failed._value.get()
+    assert answers_of(under_way.watched(one, "home", SCENARIOS["home"]), recommend) == {"watched": answer("b")}
+    assert failed._value.get() == before + 1
