@@ -41,6 +41,7 @@ class RulesWatch:
         self._use = use
         self._refused = refused
         self._seen: tuple[int, int] | None = None
+        self._complaint: str | None = None  # why it is refused
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._loop, name=path.stem, daemon=True)
 
@@ -60,17 +61,20 @@ class RulesWatch:
         self._thread.join(timeout=5)
 
     def check(self) -> None:
-        """Read the file if it has changed."""
+        """Read the file if it has changed, or was refused: what it needs of another file, or a model, may be there by now."""
         state = self._state()
-        if state == self._seen:
+        if state == self._seen and self._complaint is None:
             return
         self._seen = state
         try:
             self._use(self._read(self._path))
         except InputError as error:
             self._refused.set(1)
-            _log.error("%s; what it said before stays in force", error)
+            if str(error) != self._complaint:
+                _log.error("%s; what it said before stays in force", error)
+            self._complaint = str(error)
             return
+        self._complaint = None
         self._refused.set(0)
         _log.info("what %s says is in force", self._path)
 
