@@ -132,7 +132,7 @@ def _estimate(name: str, experiment: Experiment, as_json: bool) -> int:
 def _show_values(name: str, draws: int, values: list[Value]) -> None:
     from rich.table import Table
 
-    from training.off_policy import MIN_MATCHES
+    from training.off_policy import MIN_CLICKS, MIN_MATCHES
 
     console = _console()
     title = f"{name}: clicks of the first place per list, from {draws:,} answers in which it was drawn"
@@ -147,14 +147,14 @@ def _show_values(name: str, draws: int, values: list[Value]) -> None:
     for one in values:
         if not one.estimates:
             console.print(
-                f"{one.policy}: cannot be estimated: in {one.matches:,} answers just what it would have put first was drawn, and "
-                f"{MIN_MATCHES} are needed. Wait, or raise `explore`.",
+                f"{one.policy}: too early to tell: in {one.matches:,} answers just what it would have put first was drawn, and "
+                f"{MIN_MATCHES} are needed, {MIN_CLICKS} of them with a click. Wait, or raise `explore`.",
                 markup=False,
             )
         elif one.unknown:
             console.print(
-                f"{one.policy}: in {one.unknown:,} of {draws:,} answers it would have put first what the answer did not have; "
-                "what those are worth is not known, and not in the estimate.",
+                f"{one.policy}: in {one.unknown:,} of {draws:,} answers ({one.unknown / draws:.0%}) it would have put first what "
+                "the answer did not have, or it failed; what those are worth is not known, and not in the estimate.",
                 markup=False,
             )
 

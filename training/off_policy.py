@@ -21,6 +21,8 @@ from training.exposures import outcome_tables
 
 AS_SERVED = "as served"
 MIN_MATCHES = 50
+# Among so few clicks, the bootstrap does not know how many others might have come.
+MIN_CLICKS = 20
 _FOLDS = 2
 
 
@@ -54,7 +56,7 @@ class Value:
         unknown: draws of which it would have put first what the answer did not have.
         matches: answers in which just that was drawn.
         effective: so many answers of its own would tell as much.
-        estimates: by method; empty where there are too few matches.
+        estimates: by method; empty where there are too few matches, or clicks of them.
         gain: what it is worth more than what was served, doubly robust.
     """
 
@@ -76,13 +78,16 @@ def read_draws(experiment: str) -> list[Draw]:
                 SELECT request_id, person, list_filter(items, lambda item: item.place = 1)[1] AS first
                 FROM delta_scan('{tables.OUTCOMES.uri}') WHERE answered AND experiment = $name
                 QUALIFY row_number() OVER (PARTITION BY request_id ORDER BY shown_at, message_id) = 1
+            ), answers AS (  -- one that Kafka was slow to confirm may be stored twice
+                SELECT * FROM delta_scan('{tables.RECOMMENDATIONS.uri}') WHERE experiment = $name
+                QUALIFY row_number() OVER (PARTITION BY request_id ORDER BY answered_at) = 1
             )
             SELECT person, propensity, first.clicked_at IS NOT NULL, variant, map_entries(choices),
                 list_transform(answers.items, lambda item: item.product_id),
                 list_transform(answers.items, lambda item: item.source),
                 list_transform(answers.items, lambda item: item.score)
-            FROM shown JOIN delta_scan('{tables.RECOMMENDATIONS.uri}') AS answers USING (request_id)
-            WHERE answers.experiment = $name AND explored AND first IS NOT NULL ORDER BY answered_at, request_id
+            FROM shown JOIN answers USING (request_id)
+            WHERE explored AND first IS NOT NULL ORDER BY answered_at, request_id
             """,
             {"name": experiment},
         ).fetchall()
@@ -103,9 +108,9 @@ def value(draws: Sequence[Draw], policy: str, seed: int = 7) -> Value:
     weights = np.where(matched, 1 / propensity, 0.0) if len(known) else np.zeros(0)
     effective = float(weights.sum() ** 2 / (weights**2).sum()) if matched.any() else 0.0
     base = Value(policy, len(known), len(draws) - len(known), int(matched.sum()), effective)
-    if base.matches < MIN_MATCHES:
-        return base
     rewards = np.array([draw.clicked for draw in known], dtype=float)
+    if base.matches < MIN_MATCHES or rewards[matched].sum() < MIN_CLICKS:
+        return base
     clusters = np.unique([draw.person for draw in known], return_inverse=True)[1]
     expected = _expected(known, [policy, AS_SERVED], rewards, clusters, seed)
     served = np.where([draw.wanted[AS_SERVED] == draw.drawn for draw in known], 1 / propensity, 0.0)

@@ -97,6 +97,7 @@ def test_draws_are_read_with_what_each_policy_wanted() -> None:
         }
         for request_id, variant, explored in (
             ("ada0", "control", True),
+            ("ada0", "control", True),  # stored twice
             ("ada1", "control", True),
             ("bob2", "bold", False),
         )

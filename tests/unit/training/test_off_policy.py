@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from training.off_policy import AS_SERVED, MIN_MATCHES, Draw, value
+from training.off_policy import AS_SERVED, MIN_CLICKS, MIN_MATCHES, Draw, value
 
 PLACES = 5
 SOURCES = ("taste", "new", "popular")
@@ -69,7 +69,13 @@ def test_what_is_not_known_is_told_apart() -> None:
     assert found.effective == found.matches, "all were drawn with the same chance"
 
 
-def test_without_any_click() -> None:
-    draws = [Draw(str(n), 0.5, False, n % 2, {AS_SERVED: 0, "bold": 1}, ("new", "new"), (0, 1)) for n in range(200)]
-    found = value(draws, "bold")
-    assert {one.mean for one in found.estimates.values()} == {0.0}
+def test_with_few_clicks_nothing_is_claimed() -> None:
+    def draws(clicks: int) -> list[Draw]:
+        wanted = {AS_SERVED: 0, "bold": 1}
+        return [
+            Draw(str(n), 0.5, n % 2 == 1 and n < 2 * clicks, n % 2, wanted, ("new", "new"), (0, 1)) for n in range(400)
+        ]
+
+    assert value(draws(0), "bold").estimates == {}
+    assert value(draws(MIN_CLICKS - 1), "bold").estimates == {}
+    assert value(draws(MIN_CLICKS), "bold").estimates["inverse propensity"].low > 0
