@@ -20,8 +20,7 @@ from scipy.stats import chi2
 
 from feature_repo.reading import Floats
 
-# Before there is so much in each variant, the normal approximation is not to be trusted: the variance of a small one in which
-# hardly anybody has ordered yet is estimated far too low.
+# Before so much is to be expected in each variant, if they are alike, the normal approximation is not to be trusted.
 MIN_CUSTOMERS = 100
 MIN_POSITIVE = 20
 # Of experiments whose assignment works, one in a thousand looks broken.
@@ -66,16 +65,28 @@ def difference(control: Summary, variant: Summary, planned: int, alpha: float = 
         alpha: chance that the interval ever fails to cover the true difference.
     """
     value = variant.mean - control.mean
-    early = min(control.count, variant.count) < MIN_CUSTOMERS
-    if early or min(control.positive, variant.positive) < MIN_POSITIVE:
+    both = _pooled(control, variant)
+    fewest = min(control.count, variant.count)
+    if fewest < MIN_CUSTOMERS or fewest * both.positive < MIN_POSITIVE * both.count:
         return Difference(value, None, None, None)
-    variance = control.variance / control.count + variant.variance / variant.count
+    # A small variant in which hardly anybody has ordered yet looks as if its customers were all alike; they are as unlike as all.
+    variance = sum(max(one.variance, both.variance) / one.count for one in (control, variant))
     if not variance:  # all alike
         return Difference(value, None, None, None)
     growth = 1 + (control.count + variant.count) * _mixture(planned, alpha)
     radius = math.sqrt(variance * growth / (growth - 1) * math.log(growth / alpha**2))
     evidence = value**2 / variance * (growth - 1) / growth / 2
     return Difference(value, value - radius, value + radius, min(1.0, math.sqrt(growth) * math.exp(-evidence)))
+
+
+def _pooled(one: Summary, other: Summary) -> Summary:
+    """Of the customers of both."""
+    count = one.count + other.count
+    if not count:
+        return one
+    mean = (one.count * one.mean + other.count * other.mean) / count
+    squares = sum(part.count * (part.variance + (part.mean - mean) ** 2) for part in (one, other))
+    return Summary(count, mean, squares / count, one.positive + other.positive)
 
 
 def _mixture(planned: int, alpha: float) -> float:

@@ -89,6 +89,14 @@ def test_nothing_is_said_too_early() -> None:
     assert difference(same, same, PLANNED).p is None
 
 
+def test_a_small_variant_that_nobody_clicks_is_worse_once_clicks_were_to_be_expected() -> None:
+    control = Summary(10_000, 0.05, 0.05 * 0.95, 500)
+    assert difference(control, Summary(300, 0.0, 0.0, 0), PLANNED).p is None
+    found = difference(control, Summary(1_500, 0.0, 0.0, 0), PLANNED)
+    assert found.high is not None
+    assert found.high < 0
+
+
 def test_a_broken_assignment_is_seen_and_a_good_one_is_not_blamed() -> None:
     shares = {"control": 0.5, "bold": 0.3, "odd": 0.2}
     rng = np.random.default_rng(5)
