@@ -129,7 +129,7 @@ def _follow(mapping: Mapping, stop: StopRequest, once: bool) -> None:
         while not stop:
             counts = follower.step(_POLL_SECONDS)
             total += counts
-            done = once and counts.changes == 0 and follower.place() >= end and not follower.due_later
+            done = once and counts.changes == 0 and follower.place() >= end and not follower.more
             if done or (total != Counts() and time.monotonic() - told > _REPORT_SECONDS):
                 _show(total, follower)
                 total, told = Counts(), time.monotonic()

@@ -1,4 +1,4 @@
-"""What Debezium says in a record: a row as it is now, a row that is gone, or the end of a transaction."""
+"""What Debezium says in a record: a row as it is now or gone, the end of a transaction, or only how late it is."""
 
 from __future__ import annotations
 
@@ -41,11 +41,21 @@ class Ended:
     transaction: str
 
 
+@dataclass(frozen=True)
+class Passed:
+    """Something else was committed, such as the connector's own sign of life: all that came before has been sent."""
+
+    at: datetime
+
+
 class NotUnderstoodError(ValueError):
     """A record that is not what Debezium sends; the message says why."""
 
 
-def read(key: bytes | None, value: bytes | None) -> Change | Ended | None:
+Said = Change | Ended | Passed
+
+
+def read(key: bytes | None, value: bytes | None) -> Said | None:
     """What a record says; None if nothing that matters here.
 
     Raises:
@@ -59,16 +69,18 @@ def read(key: bytes | None, value: bytes | None) -> Change | Ended | None:
         raise NotUnderstoodError(f"it is not as Debezium writes it: {error}") from error
 
 
-def _read(message: dict[str, Any], identity: dict[str, Any] | None) -> Change | Ended | None:
+def _read(message: dict[str, Any], identity: dict[str, Any] | None) -> Said | None:
     if "schema" in message and "payload" in message:
         raise NotUnderstoodError("it has its schema inside: set value.converter.schemas.enable to false")
     if "status" in message and "op" not in message:
         return Ended(_transaction(message)) if message["status"] == "END" else None
     source, kind = message.get("source"), message.get("op")
+    if kind == "m" and isinstance(source, dict):  # a message, such as postgres.json lets the connector write
+        return Passed(_moment(source)) if source.get("ts_ms") else None
     if not isinstance(source, dict) or not {"schema", "table", "ts_ms"} <= source.keys():
         raise NotUnderstoodError("it does not say which table it is of")
     if kind not in _KINDS:
-        return None  # a table that was emptied as a whole, or a message of the database's own
+        return Passed(_moment(source))
     row = message.get("after") if _KINDS[kind] else None
     if _KINDS[kind] and not isinstance(row, dict):
         raise NotUnderstoodError("it has no row")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -90,9 +89,9 @@ class Follower:
         return self._state.uncounted()
 
     @property
-    def due_later(self) -> bool:
-        """Whether an order has only to be waited for until no more lines have come for a while."""
-        return self._state.settling()
+    def more(self) -> bool:
+        """Whether there are orders to look at, whatever comes."""
+        return self._state.any_due()
 
     def end(self) -> int:
         """The offset that follows the last change there is."""
@@ -115,11 +114,11 @@ class Follower:
         for record in records:
             try:
                 if said := envelope.read(record.key, record.value):
-                    mapper.take(said, time.time())
+                    mapper.take(said)
             except envelope.NotUnderstoodError as error:
                 text = (record.value or b"").decode(errors="replace")[:_SHOWN]
                 mapper.refuse(str(error), datetime.fromtimestamp(record.timestamp / 1000, UTC), text)
-        mapper.take_complete(time.time())
+        mapper.take_complete()
         news = mapper.news
         counts = Counts(changes=len(records), taken_back=news.taken_back)
         if events := [*news.orders.values(), *news.refused]:

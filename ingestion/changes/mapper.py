@@ -11,7 +11,7 @@ import orjson
 
 from feature_repo.errors import InputError
 from ingestion.changes.config import LINES, Mapping, Value
-from ingestion.changes.envelope import UNCHANGED, Change, Ended
+from ingestion.changes.envelope import UNCHANGED, Change, Ended, Passed, Said
 from ingestion.changes.products import ProductRow, product_row
 from ingestion.changes.state import Row, State
 from ingestion.collector_events import iso
@@ -52,23 +52,26 @@ class Mapper:
         self._shape = mapping.order_shape() if mapping.orders else None
         self.news = News()
 
-    def take(self, said: Change | Ended, now: float) -> None:
-        """What Debezium said next, at ``now`` (seconds since 1970).
+    def take(self, said: Said) -> None:
+        """What Debezium said next.
 
         Raises:
             InputError: a table has another primary key than the mapping says.
         """
         if isinstance(said, Ended):
-            self._state.end(
-                said.transaction, now + (self._mapping.orders.settle_seconds if self._mapping.orders else 0)
-            )
+            self._state.end(said.transaction)
+            return
+        # What a snapshot found says nothing of what was committed while it was taken, which follows it.
+        if isinstance(said, Passed) or not said.snapshot:
+            self._state.pass_time(said.at.timestamp())
+        if isinstance(said, Passed):
             return
         if said.snapshot == _FIRST:
             self._state.begin_snapshot()
         if said.table in self._columns:
-            self._take_row(said, now)
+            self._take_row(said)
         if said.snapshot == _LAST:
-            self._end_snapshot(said.at, now)
+            self._end_snapshot(said.at)
 
     def refuse(self, why: str, at: datetime, record: Any, product: ProductRow | None = None) -> None:
         """Send what cannot be used to the quarantine, by way of the stream, with what can be said of it."""
@@ -84,13 +87,13 @@ class Mapper:
             event["properties"] = product.fields
         self.news.refused.append(identified(self._mapping.name, "changes", event))
 
-    def take_complete(self, now: float) -> None:
-        """Find the orders that are complete by now."""
-        for order_id in self._state.due(now, _MOST_ORDERS):
+    def take_complete(self) -> None:
+        """Find the orders that are complete, by all that has been read."""
+        for order_id in self._state.due(_MOST_ORDERS):
             if event := self._complete(order_id):
                 self.news.orders[order_id] = event
 
-    def _take_row(self, change: Change, now: float) -> None:
+    def _take_row(self, change: Change) -> None:
         row, key = change.row, orjson.loads(change.key)
         if key.keys() != set(self._mapping.keys[change.table]):
             raise InputError(
@@ -106,11 +109,11 @@ class Mapper:
         if mapping.products and change.table == mapping.products.table:
             self._take_product(change, row)
         elif mapping.orders and change.table == mapping.orders.table:
-            self._take_order(change, row, now)
+            self._take_order(change, row)
         elif mapping.lines:
-            self._take_line(change, row, now)
+            self._take_line(change, row)
 
-    def _take_order(self, change: Change, row: Row | None, now: float) -> None:
+    def _take_order(self, change: Change, row: Row | None) -> None:
         assert self._mapping.orders
         column = self._mapping.orders.id
         if row is None:
@@ -121,20 +124,20 @@ class Mapper:
             return
         order_id = str(row[column])
         if not self._state.counted(order_id) and self._remember(ORDERS, change, order_id, row):
-            self._touch(order_id, change, now)
+            self._touch(order_id, change)
 
-    def _take_line(self, change: Change, row: Row | None, now: float) -> None:
+    def _take_line(self, change: Change, row: Row | None) -> None:
         assert self._mapping.lines
         known = self._state.get(LINES, change.key)
         order = None if row is None else row[self._mapping.lines.order]
         order_id = None if order is None else str(order)
         if known and known[0] != order_id:
             self._state.drop(LINES, change.key)
-            self._touch(str(known[0]), change, now)
+            self._touch(str(known[0]), change)
         if order_id is None or row is None or self._state.counted(order_id):
             return
         if self._remember(LINES, change, order_id, row):
-            self._touch(order_id, change, now)
+            self._touch(order_id, change)
 
     def _take_product(self, change: Change, row: Row | None) -> None:
         if row is None:
@@ -158,14 +161,14 @@ class Mapper:
         self._state.put(kind, change.key, parent, row)
         return True
 
-    def _touch(self, order_id: str, change: Change, now: float) -> None:
+    def _touch(self, order_id: str, change: Change) -> None:
         """An order is not what it was, unless it has counted."""
         if self._state.counted(order_id):
             return
         assert self._mapping.orders
         in_snapshot = change.snapshot and change.snapshot != _AD_HOC
         transaction = _SNAPSHOT if in_snapshot else change.transaction
-        self._state.wait(order_id, transaction, now + self._mapping.orders.settle_seconds)
+        self._state.wait(order_id, transaction, change.at.timestamp() + self._mapping.orders.settle_seconds)
 
     def _complete(self, order_id: str) -> dict[str, Any] | None:
         """The event of an order, if it has all that it needs to count."""
@@ -193,13 +196,15 @@ class Mapper:
         if not product.objection():
             self.news.products.append(product)
 
-    def _end_snapshot(self, at: datetime, now: float) -> None:
+    def _end_snapshot(self, at: datetime) -> None:
         """What the snapshot did not find was deleted while nobody looked."""
         for row in self._state.take_missing(PRODUCTS):
             self._gone(row, at)
         for kind in (ORDERS, LINES):
             self._state.take_missing(kind)
-        self._state.end(_SNAPSHOT, now)
+        # An order that it found may have got more lines since.
+        settle = self._mapping.orders.settle_seconds if self._mapping.orders else 0
+        self._state.end(_SNAPSHOT, at.timestamp() + settle if settle else 0)
 
 
 def _is_one(row: Row, only_if: Dictionary[str, list[Value]]) -> bool:

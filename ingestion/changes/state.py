@@ -29,6 +29,8 @@ CREATE TABLE IF NOT EXISTS waiting (
     parent TEXT PRIMARY KEY, txn TEXT NOT NULL, due REAL NOT NULL
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS waiting_by_txn ON waiting (txn, due);
+CREATE TABLE IF NOT EXISTS clock (one INTEGER PRIMARY KEY CHECK (one = 1), reached REAL NOT NULL);
+INSERT OR IGNORE INTO clock VALUES (1, 0);
 CREATE TABLE IF NOT EXISTS counted (parent TEXT PRIMARY KEY) WITHOUT ROWID;
 """
 
@@ -49,7 +51,7 @@ class State:
         except sqlite3.DatabaseError as error:
             raise InputError(
                 f"{self.path} cannot be used ({error}); delete it, and read everything again with `python -m ingestion "
-                "connect snapshot NAME`: what is known already is not counted twice"
+                "connect snapshot`: what is known already is not counted twice"
             ) from error
 
     def close(self) -> None:
@@ -109,31 +111,38 @@ class State:
         ).fetchall()
         return (orjson.loads(row) for (row,) in found)
 
-    # Orders on their way.
+    # Orders on their way. All times are the database's, in seconds since 1970, and not those of this machine: what has
+    # been committed may be read much later.
+
+    def pass_time(self, now: float) -> None:
+        """All that was committed before ``now`` has been read."""
+        self._db.execute("UPDATE clock SET reached = max(reached, ?)", (now,))
 
     def wait(self, parent: str, transaction: str, due: float) -> None:
-        """An order has changed; look at it when the transaction has ended, or if it is not in one, at ``due``."""
+        """An order has changed; look at it when the transaction has ended, and all until ``due`` has been read."""
         self._db.execute("INSERT OR REPLACE INTO waiting VALUES (?, ?, ?)", (parent, transaction, due))
 
-    def end(self, transaction: str, due: float) -> None:
-        """Its orders may be looked at from ``due`` on."""
-        self._db.execute("UPDATE waiting SET txn = '', due = ? WHERE txn = ?", (due, transaction))
+    def end(self, transaction: str, due: float | None = None) -> None:
+        """All of it has been read; its orders are due then, or where no time is given, when they were to be."""
+        self._db.execute("UPDATE waiting SET txn = '', due = coalesce(?, due) WHERE txn = ?", (due, transaction))
 
-    def due(self, now: float, most: int) -> list[str]:
+    def due(self, most: int) -> list[str]:
         """Orders to look at, which do not wait any longer."""
         found = self._db.execute(
             """
             DELETE FROM waiting WHERE parent IN (
-                SELECT parent FROM waiting WHERE txn = '' AND due <= ? ORDER BY due, parent LIMIT ?
+                SELECT parent FROM waiting WHERE txn = '' AND due <= (SELECT reached FROM clock)
+                ORDER BY due, parent LIMIT ?
             ) RETURNING parent
             """,
-            (now, most),
+            (most,),
         ).fetchall()
         return sorted(parent for (parent,) in found)
 
-    def settling(self) -> bool:
-        """Whether an order will be due."""
-        return self._db.execute("SELECT 1 FROM waiting WHERE txn = '' LIMIT 1").fetchone() is not None
+    def any_due(self) -> bool:
+        """Whether there are more orders to look at."""
+        query = "SELECT 1 FROM waiting WHERE txn = '' AND due <= (SELECT reached FROM clock) LIMIT 1"
+        return self._db.execute(query).fetchone() is not None
 
     def uncounted(self) -> int:
         """How many orders are remembered that do not count yet."""
