@@ -67,6 +67,12 @@ class ProductsTable(Section):
     stock: str = ""
     created_at: str = ""
 
+    @property
+    def says(self) -> set[str]:
+        """What the table says of a product; the rest is known from elsewhere, such as a catalogue in a file."""
+        # What is not on sale gets a stock of 0, which has to be taken back when it is on sale again.
+        return {name for name in PRODUCT_COLUMNS if getattr(self, name)} | ({"stock"} if self.only_if else set())
+
 
 class Mapping(Section):
     """The whole file."""
@@ -117,7 +123,7 @@ class Mapping(Section):
             f'ALTER ROLE "{user}" WITH REPLICATION;',
             f'GRANT USAGE ON SCHEMA {schemas} TO "{user}";',
             f'GRANT SELECT ON {tables} TO "{user}";',
-            f"CREATE PUBLICATION shelfwise_{self.name} FOR TABLE {tables};",
+            f"CREATE PUBLICATION shelfwise_{self.name} FOR TABLE {tables} WITH (publish_via_partition_root = true);",
         ]
 
     def order_shape(self) -> OrderShape:

@@ -52,7 +52,15 @@ class NotUnderstoodError(ValueError):
     """A record that is not what Debezium sends; the message says why."""
 
 
-Said = Change | Ended | Passed
+@dataclass(frozen=True)
+class Emptied:
+    """A table that was emptied as a whole."""
+
+    table: str
+    at: datetime
+
+
+Said = Change | Ended | Passed | Emptied
 
 
 def read(key: bytes | None, value: bytes | None) -> Said | None:
@@ -79,6 +87,8 @@ def _read(message: dict[str, Any], identity: dict[str, Any] | None) -> Said | No
         return Passed(_moment(source)) if source.get("ts_ms") else None
     if not isinstance(source, dict) or not {"schema", "table", "ts_ms"} <= source.keys():
         raise NotUnderstoodError("it does not say which table it is of")
+    if kind == "t":
+        return Emptied(f"{source['schema']}.{source['table']}", _moment(source))
     if kind not in _KINDS:
         return Passed(_moment(source))
     row = message.get("after") if _KINDS[kind] else None

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import orjson
-from deltalake import DeltaTable
+import pyarrow as pa
+import pyarrow.compute as pc
 from deltalake.exceptions import DeltaError
 from kafka import KafkaAdminClient, KafkaConsumer, OffsetAndMetadata, TopicPartition
 from kafka.errors import KafkaError, TopicAlreadyExistsError
@@ -125,7 +126,7 @@ class Follower:
             delivered = self._delivery.deliver(events)
             counts.orders, counts.known, counts.refused = delivered.sent, delivered.known, delivered.refused
         if news.products:
-            counts.products = _into_catalogue(news.products)
+            counts.products = _into_catalogue(news.products, self._mapping)
         for order_id, event in news.orders.items():
             # One that is refused may be mended in the database, and then comes again.
             if objection(orjson.dumps(event).decode(), datetime.now(UTC)) is None:
@@ -170,11 +171,14 @@ def _created(topic: str) -> set[int]:
     return {0}
 
 
-def _into_catalogue(products: list[ProductRow]) -> int:
+def _into_catalogue(products: list[ProductRow], mapping: Mapping) -> int:
+    assert mapping.products
     try:
         CATALOG.create_if_missing()
-        known = DeltaTable(CATALOG.uri).to_pyarrow_table(columns=["product_id"])["product_id"]
-        return catalog_store.upsert(catalogue_rows(products, set(known.to_pylist())))
+        ids = pa.array(sorted({product.fields["product_id"] for product in products}), pa.string())
+        rows = catalog_store.current_rows()
+        known = {row["product_id"]: row for row in rows.filter(pc.is_in(rows["product_id"], value_set=ids)).to_pylist()}
+        return catalog_store.upsert(catalogue_rows(products, known, mapping.products.says))
     except RedisError as error:
         raise UnavailableError(f"the online store cannot be used: {error}; `make status` shows what runs") from error
     except DeltaError as error:

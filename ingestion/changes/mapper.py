@@ -9,13 +9,12 @@ from typing import Any
 
 import orjson
 
-from feature_repo.errors import InputError
 from ingestion.changes.config import LINES, Mapping, Value
-from ingestion.changes.envelope import UNCHANGED, Change, Ended, Passed, Said
+from ingestion.changes.envelope import UNCHANGED, Change, Emptied, Ended, Passed, Said
 from ingestion.changes.products import ProductRow, product_row
 from ingestion.changes.state import Row, State
 from ingestion.collector_events import iso
-from ingestion.crm.mapping import event_of, identified
+from ingestion.crm.mapping import as_number, event_of, identified
 
 ORDERS, PRODUCTS = "orders", "products"
 # Names of calls that the contract does not know, so that nothing takes them for something that a customer did.
@@ -53,20 +52,21 @@ class Mapper:
         self.news = News()
 
     def take(self, said: Said) -> None:
-        """What Debezium said next.
-
-        Raises:
-            InputError: a table has another primary key than the mapping says.
-        """
+        """What Debezium said next."""
         if isinstance(said, Ended):
             self._state.end(said.transaction)
             return
         # What a snapshot found says nothing of what was committed while it was taken, which follows it.
-        if isinstance(said, Passed) or not said.snapshot:
+        if not isinstance(said, Change) or not said.snapshot:
             self._state.pass_time(said.at.timestamp())
-        if isinstance(said, Passed):
+        if isinstance(said, Emptied):
+            self._empty(said)
+        if not isinstance(said, Change):
             return
-        if said.snapshot == _FIRST:
+        # Where the first table is empty, no row is marked as the first.
+        in_snapshot = said.snapshot not in ("", _AD_HOC)
+        if said.snapshot == _FIRST or (in_snapshot and not self._state.in_snapshot()):
+            self._state.end_snapshot()
             self._state.begin_snapshot()
         if said.table in self._columns:
             self._take_row(said)
@@ -96,10 +96,13 @@ class Mapper:
     def _take_row(self, change: Change) -> None:
         row, key = change.row, orjson.loads(change.key)
         if key.keys() != set(self._mapping.keys[change.table]):
-            raise InputError(
+            self.refuse(
                 f"the mapping has to say key = {orjson.dumps(list(key)).decode()} for {change.table}, which is its primary key; "
-                "then run `python -m ingestion connect apply` and `python -m ingestion connect snapshot`, and start again"
+                "then start `python -m ingestion cdc` anew, and run `python -m ingestion connect apply` and `... snapshot`",
+                change.at,
+                row if row is not None else key,
             )
+            return
         if row is not None:
             row = {name: row[name] for name in self._columns[change.table] if name in row}
             if missing := sorted(self._columns[change.table] - row.keys()):
@@ -196,10 +199,25 @@ class Mapper:
         if not product.objection():
             self.news.products.append(product)
 
+    def _empty(self, said: Emptied) -> None:
+        """As if each row had been deleted; orders that have counted go on counting."""
+        tables = {ORDERS: self._mapping.orders, LINES: self._mapping.lines, PRODUCTS: self._mapping.products}
+        for kind, part in tables.items():
+            if part and part.table == said.table:
+                for row in self._state.take_all(kind):
+                    if kind == PRODUCTS:
+                        self._gone(row, said.at)
+
     def _end_snapshot(self, at: datetime) -> None:
         """What the snapshot did not find was deleted while nobody looked."""
-        for row in self._state.take_missing(PRODUCTS):
-            self._gone(row, at)
+        self._state.end_snapshot()
+        if products := self._mapping.products:
+            missing = self._state.take_missing(PRODUCTS)
+            # After a change of the primary key, a product that is there is known by the old one, too.
+            there = {row[products.product_id] for row in self._state.all(PRODUCTS)} if missing else set()
+            for row in missing:
+                if row[products.product_id] not in there:
+                    self._gone(row, at)
         for kind in (ORDERS, LINES):
             self._state.take_missing(kind)
         # An order that it found may have got more lines since.
@@ -208,4 +226,11 @@ class Mapper:
 
 
 def _is_one(row: Row, only_if: Dictionary[str, list[Value]]) -> bool:
-    return all(row[column] in values for column, values in only_if.items())
+    return all(any(_same(row[column], value) for value in values) for column, values in only_if.items())
+
+
+def _same(said: Any, value: Value) -> bool:
+    """Whether a column says a value of the mapping; Debezium writes the 1 of a numeric(10, 2) as "1.00"."""
+    if isinstance(said, str) and isinstance(value, int) and not isinstance(value, bool):
+        return bool(as_number(said) == value)
+    return bool(said == value)

@@ -17,6 +17,7 @@ from ingestion.crm.mapping import as_number, as_text, as_whole, moment
 
 # From when on the catalogue takes a product for known that was there before anybody looked.
 _ALWAYS = datetime(2000, 1, 1, tzinfo=UTC)
+_KEPT = {"name", "category", "brand", "price", "currency", "stock"}
 _MOST_STOCK = 2**31
 _SCHEMA = pa.schema(
     [
@@ -89,18 +90,20 @@ def product_row(table: ProductsTable, row: dict[str, Any], at: datetime, found: 
     return ProductRow({name: value for name, value in fields.items() if value is not None}, at, created_at)
 
 
-def catalogue_rows(products: Iterable[ProductRow], known: set[str]) -> pa.Table:
+def catalogue_rows(products: Iterable[ProductRow], known: dict[str, dict[str, Any]], says: set[str]) -> pa.Table:
     """Rows for :func:`ingestion.catalog_store.upsert`.
 
     Args:
         products: in the order of their changes.
-        known: ids of the products that the catalogue has.
+        known: the products that the catalogue has, as they are there now, by id.
+        says: which columns the table says; the others stay as they are known.
     """
     rows: dict[tuple[str, datetime], dict[str, Any]] = {}
     for product in products:
         id_ = product.fields["product_id"]
         seen = product.created_at and product.created_at.timestamp()
-        row = {**product.fields, "first_seen_at": seen, "origin": "catalog"}
+        kept = {name: value for name, value in known.get(id_, {}).items() if name in _KEPT - says}
+        row = {**kept, **product.fields, "first_seen_at": seen, "origin": "catalog"}
         if product.created_at is None and id_ not in known:
             # Nothing older is known, and training has to know something of the past.
             rows.setdefault((id_, _ALWAYS), row)

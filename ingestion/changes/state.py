@@ -7,7 +7,6 @@ an order needs is kept until it has counted; then only that it has.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ _SCHEMA = """
 CREATE TABLE IF NOT EXISTS place (topic TEXT PRIMARY KEY, next INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS snapshots (one INTEGER PRIMARY KEY CHECK (one = 1), number INTEGER NOT NULL);
 INSERT OR IGNORE INTO snapshots VALUES (1, 0);
+CREATE TABLE IF NOT EXISTS open_snapshots (number INTEGER PRIMARY KEY);
 CREATE TABLE IF NOT EXISTS rows (
     kind TEXT NOT NULL, key TEXT NOT NULL, parent TEXT, snapshot INTEGER NOT NULL, row BLOB NOT NULL,
     PRIMARY KEY (kind, key)
@@ -98,18 +98,30 @@ class State:
 
     def begin_snapshot(self) -> None:
         self._db.execute("UPDATE snapshots SET number = number + 1")
+        self._db.execute("INSERT INTO open_snapshots SELECT number FROM snapshots")
 
-    def take_missing(self, kind: str) -> Iterator[Row]:
-        """Drop and give the rows that the snapshot did not find; none if it did not find any of the kind at all."""
-        number = "(SELECT number FROM snapshots)"
+    def in_snapshot(self) -> bool:
+        """Whether one has begun, and not ended."""
+        return self._db.execute("SELECT 1 FROM open_snapshots").fetchone() is not None
+
+    def end_snapshot(self) -> None:
+        self._db.execute("DELETE FROM open_snapshots")
+
+    def take_missing(self, kind: str) -> list[Row]:
+        """Drop and give the rows that the snapshot did not find."""
         found = self._db.execute(
-            f"""
-            DELETE FROM rows WHERE kind = ? AND snapshot < {number}
-            AND EXISTS (SELECT 1 FROM rows WHERE kind = ? AND snapshot = {number}) RETURNING row
-            """,
-            (kind, kind),
-        ).fetchall()
-        return (orjson.loads(row) for (row,) in found)
+            "DELETE FROM rows WHERE kind = ? AND snapshot < (SELECT number FROM snapshots) RETURNING row", (kind,)
+        )
+        return [orjson.loads(row) for (row,) in found.fetchall()]
+
+    def take_all(self, kind: str) -> list[Row]:
+        """Drop and give all rows of a kind."""
+        found = self._db.execute("DELETE FROM rows WHERE kind = ? RETURNING row", (kind,))
+        return [orjson.loads(row) for (row,) in found.fetchall()]
+
+    def all(self, kind: str) -> list[Row]:
+        found = self._db.execute("SELECT row FROM rows WHERE kind = ?", (kind,))
+        return [orjson.loads(row) for (row,) in found]
 
     # Orders on their way. All times are the database's, in seconds since 1970, and not those of this machine: what has
     # been committed may be read much later.

@@ -7,6 +7,7 @@ the field, and the quarantine keeps it. So there is one judge of what is good.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from hashlib import blake2b
@@ -26,6 +27,8 @@ _NO = (False, 0, "false", "0")
 _MILLISECONDS = 100_000_000_000
 _SECONDS = 100_000_000
 _BEYOND = 2**63
+# A day as Debezium writes it.
+_DAY_IN_UTC = re.compile(r"^(\d{4}-\d\d-\d\d)Z$")
 
 
 def at(record: Any, where: Where) -> Any:
@@ -54,8 +57,8 @@ def moment(value: Any) -> datetime | None:
         if isinstance(value, str) and is_timestamp(value):
             return time_of(value).astimezone(UTC)
         if isinstance(value, str) and "-" in value.strip()[1:]:
-            # Other forms of ISO 8601: without seconds, with an offset like +0000, a day alone.
-            found = datetime.fromisoformat(value.strip())
+            # Other forms of ISO 8601: without seconds, with an offset like +0000, a day alone, or one with a zone.
+            found = datetime.fromisoformat(_DAY_IN_UTC.sub(r"\1", value.strip()))
             return found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)
         seconds = float(value) if isinstance(value, str | int | float) and not isinstance(value, bool) else math.nan
         if not seconds >= _SECONDS:
