@@ -173,7 +173,7 @@ def _cdc(settings: Settings) -> Service:
     return Service(
         name="cdc",
         stage=3,
-        address=f"from {settings.cdc.topic}",
+        address=f"from {settings.cdc.topic}.*",
         probe=lambda record: probes.fresh_file(ready, record),
         command=lambda: python_module("ingestion", "cdc"),
         check=lambda: connect_worker.check_mapping(settings),

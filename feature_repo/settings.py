@@ -82,7 +82,7 @@ class CdcSettings(Section):
     """The shop's database whose changes are followed, and what its tables mean."""
 
     mapping: str = Field("", description="TOML file that says which tables and columns are what (docs/cdc.md)")
-    topic: str = Field("shelfwise.cdc", description="topic of the changes, with one partition")
+    topic: str = Field("shelfwise.cdc", description="the topic of the changes is this, a dot, and the mapping's name")
     host: str = Field("127.0.0.1", description="address of the shop's Postgres")
     port: int = Field(5432, description="port of the shop's Postgres")
     database: str = Field("shop", description="database")

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ingestion.stopping import StopRequest
 
 _POLL_SECONDS = 0.5
+_GATHER_SECONDS = 5.0
 _RETRY_SECONDS = 2.0
 _REPORT_SECONDS = 10.0
 
@@ -127,7 +128,7 @@ def _follow(mapping: Mapping, stop: StopRequest, once: bool) -> None:
         end = follower.end()
         total, told = Counts(), -_REPORT_SECONDS
         while not stop:
-            counts = follower.step(_POLL_SECONDS)
+            counts = follower.step(_POLL_SECONDS, 0 if once else _GATHER_SECONDS)
             total += counts
             done = once and counts.changes == 0 and follower.place() >= end and not follower.more
             if done or (total != Counts() and time.monotonic() - told > _REPORT_SECONDS):

@@ -22,9 +22,9 @@ examples:
   python -m ingestion connect status                   whether each connector runs, and if not, why
   python -m ingestion connect snapshot                 read the tables again; what is known is not counted twice
 
-Applying again what is in place changes nothing, and restarts what has failed. Files hold no secrets: they name variables
-of the worker's environment, such as ${env:SHELFWISE_CDC__PASSWORD}. $name, $tables, $columns and $topic in them are
-those of the mapping (SHELFWISE_CDC__MAPPING). See docs/cdc.md.
+Applying again what is in place changes nothing, but restarts what has failed, and resumes what was stopped or paused.
+Files hold no secrets: they name variables of the worker's environment, such as ${env:SHELFWISE_CDC__PASSWORD}. $name, $tables,
+$columns and $topic in them are those of the mapping (SHELFWISE_CDC__MAPPING). See docs/cdc.md.
 
 Exits with 0 if all connectors run; 1 if one does not, with the reason and what to do; 2 if the command is wrong."""
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
@@ -64,8 +64,12 @@ def run(args: argparse.Namespace) -> int:
             changed = connect.put(connector)
             if args.action == "snapshot":
                 connect.read_again(connector.name)
-            elif not changed and connect.status(connector.name).failed:
-                connect.restart_failed(connector.name)
+            else:
+                status = connect.status(connector.name)
+                if status.rests:
+                    connect.resume(connector.name)
+                if not changed and status.failed:
+                    connect.restart_failed(connector.name)
             connect.wait_until_it_runs(connector.name)
         except ShelfwiseError as error:
             print(f"error: {error}", file=sys.stderr)

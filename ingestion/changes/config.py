@@ -10,7 +10,7 @@ from typing import Annotated
 from pydantic import Field, ValidationError, model_validator
 
 from feature_repo.errors import InputError
-from feature_repo.settings import Section
+from feature_repo.settings import Section, get_settings
 from ingestion.crm.config import OrderFields, OrderShape, ProductFields, Where
 
 LINES = "lines"
@@ -94,6 +94,11 @@ class Mapping(Section):
         if len(set(tables)) < len(tables):
             raise ValueError("each of [orders], [lines] and [products] needs a table of its own")
         return self
+
+    @property
+    def topic(self) -> str:
+        """Where its changes are: each database has its own, as transactions of two may have the same number."""
+        return f"{get_settings().cdc.topic}.{self.name}"
 
     @property
     def columns(self) -> dict[str, set[str]]:

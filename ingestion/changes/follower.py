@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 import orjson
 import pyarrow as pa
@@ -56,7 +58,7 @@ class Follower:
             InputError: the topic, or what is remembered of it, cannot be used.
         """
         settings = get_settings()
-        self._topic = TopicPartition(settings.cdc.topic, 0)
+        self._topic = TopicPartition(mapping.topic, 0)
         self._mapping, self._state = mapping, State(mapping.name)
         self._delivery = delivery
         with ExitStack() as opened:
@@ -101,27 +103,36 @@ class Follower:
     def place(self) -> int:
         return int(self._consumer.position(self._topic))
 
-    def step(self, wait_seconds: float) -> Counts:
-        """Take what there is, at most some thousands of changes; wait for the first of them no longer than told.
+    def step(self, wait_seconds: float, gather_seconds: float) -> Counts:
+        """Take what there is, at most some thousands of changes.
+
+        Args:
+            wait_seconds: for the first of them.
+            gather_seconds: for more, as each step that has news of products makes a version of the catalogue.
 
         Raises:
             UnavailableError: a part does not take what is news; nothing is noted, so that the next follower begins there.
         """
         try:
-            records = self._consumer.poll(timeout_ms=int(wait_seconds * 1000)).get(self._topic, [])
+            records = self._poll(wait_seconds, _MOST_RECORDS)
+            until = time.monotonic() + gather_seconds
+            while records and len(records) < _MOST_RECORDS and (left := until - time.monotonic()) > 0:
+                records += self._poll(left, _MOST_RECORDS - len(records))
         except KafkaError as error:
             raise UnavailableError(f"Kafka does not give the changes: {error}") from error
-        mapper = Mapper(self._mapping, self._state)
+        mapper, changes = Mapper(self._mapping, self._state), 0
         for record in records:
             try:
                 if said := envelope.read(record.key, record.value):
                     mapper.take(said)
+                    changes += not isinstance(said, envelope.Ended | envelope.Passed)
             except envelope.NotUnderstoodError as error:
                 text = (record.value or b"").decode(errors="replace")[:_SHOWN]
+                changes += 1
                 mapper.refuse(str(error), datetime.fromtimestamp(record.timestamp / 1000, UTC), text)
         mapper.take_complete()
         news = mapper.news
-        counts = Counts(changes=len(records), taken_back=news.taken_back)
+        counts = Counts(changes=changes, taken_back=news.taken_back)
         if events := [*news.orders.values(), *news.refused]:
             delivered = self._delivery.deliver(events)
             counts.orders, counts.known, counts.refused = delivered.sent, delivered.known, delivered.refused
@@ -133,6 +144,10 @@ class Follower:
                 self._state.forget_counted(order_id)
         self._note(records[-1].offset + 1 if records else None)
         return counts
+
+    def _poll(self, seconds: float, most: int) -> list[Any]:
+        found = self._consumer.poll(timeout_ms=int(seconds * 1000), max_records=most)
+        return list(found.get(self._topic, []))
 
     def _note(self, reached: int | None) -> None:
         if reached is not None:

@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 
 from ingestion.changes.config import LINES, Mapping, Value
-from ingestion.changes.envelope import UNCHANGED, Change, Emptied, Ended, Passed, Said
+from ingestion.changes.envelope import UNCHANGED, Change, Emptied, Ended, Said
 from ingestion.changes.products import ProductRow, product_row
 from ingestion.changes.state import Row, State
 from ingestion.collector_events import iso

@@ -127,8 +127,8 @@ class State:
     # been committed may be read much later.
 
     def pass_time(self, now: float) -> None:
-        """All that was committed before ``now`` has been read."""
-        self._db.execute("UPDATE clock SET reached = max(reached, ?)", (now,))
+        """All that was committed before ``now`` has been read. It goes back when Debezium sends again what it had sent."""
+        self._db.execute("UPDATE clock SET reached = ?", (now,))
 
     def wait(self, parent: str, transaction: str, due: float) -> None:
         """An order has changed; look at it when the transaction has ended, and all until ``due`` has been read."""

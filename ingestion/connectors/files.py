@@ -9,7 +9,6 @@ from pathlib import Path
 from string import Template
 
 from feature_repo.errors import InputError
-from feature_repo.settings import get_settings
 from ingestion.changes.config import Mapping
 
 HERE = Path(__file__).parent
@@ -52,7 +51,7 @@ def _values(mapping: Mapping) -> dict[str, str]:
     tables = mapping.columns
     return {
         "name": mapping.name,
-        "topic": get_settings().cdc.topic,
+        "topic": mapping.topic,
         "tables": ",".join(tables),
         "columns": ",".join(f"{table}.{column}" for table, names in tables.items() for column in sorted(names)),
     }

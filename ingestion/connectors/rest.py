@@ -14,9 +14,11 @@ from ingestion.connectors.files import Connector
 
 _ANSWER_SECONDS = 30.0
 _POLL_SECONDS = 0.5
+# So long after a change, what Connect says may be of what was there before; and a task runs before it tries anything.
 _OLD_NEWS_SECONDS = 3.0
+_STEADY_SECONDS = 6.0
 _CONFLICT, _NOT_FOUND = 409, 404
-RUNNING, FAILED, STOPPED = "RUNNING", "FAILED", "STOPPED"
+RUNNING, FAILED, STOPPED, PAUSED = "RUNNING", "FAILED", "STOPPED", "PAUSED"
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,11 @@ class Status:
     @property
     def failed(self) -> bool:
         return FAILED in (self.state, *self.tasks)
+
+    @property
+    def rests(self) -> bool:
+        """Whether somebody has stopped it, or was cut off while it was stopped."""
+        return self.state in (STOPPED, PAUSED)
 
     def __str__(self) -> str:
         return f"connector {self.state}, tasks {', '.join(self.tasks) or 'none'}"
@@ -84,19 +91,27 @@ class Connect:
     def restart_failed(self, name: str) -> None:
         self._ask("POST", f"/connectors/{name}/restart?includeTasks=true&onlyFailed=true")
 
+    def resume(self, name: str) -> None:
+        self._ask("PUT", f"/connectors/{name}/resume")
+
     def wait_until_it_runs(self, name: str) -> None:
-        """Until connector and tasks run.
+        """Until connector and tasks have run for some seconds.
 
         Raises:
             UnavailableError: they failed, or did not run in time; the message says why, and what to do.
         """
         begun = time.monotonic()
         deadline = begun + self._patience
-        while not (status := self.status(name)).runs:
+        steady_since: float | None = None
+        while True:
+            status = self.status(name)
+            steady_since = (steady_since or time.monotonic()) if status.runs else None
+            if steady_since and time.monotonic() >= steady_since + _STEADY_SECONDS:
+                return
             # At first it may be the failure of what is being replaced.
             if status.failed and time.monotonic() > begun + _OLD_NEWS_SECONDS:
                 raise UnavailableError(f"{name} has failed: {explained(root_cause(status.trace))}")
-            if time.monotonic() > deadline:
+            if not status.runs and time.monotonic() > deadline:
                 raise UnavailableError(
                     f"{name} does not run after {self._patience:g} s ({status}); SHELFWISE_CONNECT__TIMEOUT_SECONDS is how "
                     "long to wait, and the worker's log says what it does (`python -m deploy logs connect`)"
@@ -114,7 +129,7 @@ class Connect:
                 time.sleep(_POLL_SECONDS)
             self._ask("DELETE", f"/connectors/{name}/offsets")
         finally:
-            self._ask("PUT", f"/connectors/{name}/resume")
+            self.resume(name)
 
     def _ask(self, method: str, path: str, body: Any = None, missing: bool = False) -> Any:
         """What Connect answers; None for what is not there, if that may be ``missing``."""

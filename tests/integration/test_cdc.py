@@ -64,7 +64,10 @@ price = "price"
 stock = "stock"
 """
 SCHEMA = """
-CREATE TABLE products (id text PRIMARY KEY, name text, price numeric(10, 2), stock int, secret text DEFAULT 'cost price');
+CREATE TABLE products (id text PRIMARY KEY, name text, price numeric(10, 2), stock int, secret text DEFAULT 'cost price')
+    PARTITION BY HASH (id);
+CREATE TABLE products_0 PARTITION OF products FOR VALUES WITH (MODULUS 2, REMAINDER 0);
+CREATE TABLE products_1 PARTITION OF products FOR VALUES WITH (MODULUS 2, REMAINDER 1);
 CREATE TABLE orders (id serial PRIMARY KEY, customer int, placed_at timestamptz DEFAULT now(), net numeric, status text,
     email text DEFAULT 'ada@example.com');
 CREATE TABLE order_lines (id serial PRIMARY KEY, order_id int REFERENCES orders ON DELETE CASCADE,
@@ -309,6 +312,16 @@ def test_a_connector_that_cannot_run_is_explained(shop: Shop, tmp_path: Path) ->
     assert said.count("\n") == 1
     assert 'database "nowhere" does not exist' in said
     assert "SHELFWISE_CDC__DATABASE" in said
+
+
+def test_a_connector_that_fails_after_it_was_changed_is_not_said_to_run(shop: Shop, tmp_path: Path) -> None:
+    given = json.loads((PROJECT_ROOT / "ingestion" / "connectors" / "postgres.json").read_text())
+    given["config"]["publication.name"] = "nowhere"
+    (tmp_path / "broken.json").write_text(json.dumps(given))
+    assert "cdc --check" in shop.command("connect", "apply", str(tmp_path / "broken.json"), code=1)
+    assert "changed, runs" in shop.command("connect", "apply")
+    requests.put(f"{get_settings().connect.address}/connectors/{CONNECTOR}/stop", timeout=10).raise_for_status()
+    assert "unchanged, runs" in shop.command("connect", "apply")
 
 
 def test_in_the_end_the_stream_has_what_the_database_says(shop: Shop) -> None:

@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from feature_repo.errors import InputError
+from feature_repo.errors import InputError, UnavailableError
 from feature_repo.settings import variable_names
 from ingestion.changes.config import Mapping
+from ingestion.connectors import rest
 from ingestion.connectors.causes import explained, root_cause
 from ingestion.connectors.files import HERE, read
+from ingestion.connectors.rest import Status
 
 MAPPING = Mapping.model_validate(
     {"name": "shop", "products": {"table": "public.products", "product_id": "id", "price": "price"}}
@@ -23,7 +25,8 @@ def test_the_file_for_postgres_says_what_is_read_and_names_secrets_only() -> Non
     assert connector.name == "shelfwise-shop"
     assert connector.config["table.include.list"] == "public.products"
     assert connector.config["column.include.list"] == "public.products.id,public.products.price"
-    assert connector.config["transforms.one.regex"] == "shelfwise.cdc[.]shop[.].*"
+    assert connector.config["topic.prefix"] == connector.config["transforms.one.replacement"] == "shelfwise.cdc.shop"
+    assert connector.config["transforms.one.regex"] == "shelfwise.cdc.shop[.].*"
     provided = {value[6:-1] for value in connector.config.values() if value.startswith("${env:")}
     assert "SHELFWISE_CDC__PASSWORD" in provided
     assert provided <= variable_names().keys()
@@ -77,6 +80,34 @@ def test_the_innermost_cause_is_told() -> None:
 )
 def test_what_is_known_to_help_is_said(cause: str, advice: str) -> None:
     assert advice in explained(cause)
+
+
+RUNS, FAILS = Status("RUNNING", ("RUNNING",), ""), Status("RUNNING", ("FAILED",), TRACE)
+
+
+class Told(rest.Connect):
+    """One that tells a state after the other, and the last for good."""
+
+    def __init__(self, *states: Status) -> None:
+        super().__init__("http://nowhere", 5)
+        self._states = list(states)
+
+    def status(self, name: str) -> Status:
+        return self._states.pop(0) if len(self._states) > 1 else self._states[0]
+
+
+def test_what_runs_for_a_moment_only_does_not_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rest, "_STEADY_SECONDS", 0.2)
+    monkeypatch.setattr(rest, "_POLL_SECONDS", 0.01)
+    monkeypatch.setattr(rest, "_OLD_NEWS_SECONDS", 0.0)
+    Told(RUNS).wait_until_it_runs("own")
+    with pytest.raises(UnavailableError, match="password authentication failed"):
+        Told(RUNS, RUNS, FAILS).wait_until_it_runs("own")
+
+
+def test_what_was_stopped_rests() -> None:
+    assert Status("STOPPED", (), "").rests
+    assert not RUNS.rests
 
 
 def test_other_causes_are_told_as_they_are() -> None:
