@@ -201,9 +201,10 @@ class Mapper:
 
     def _empty(self, said: Emptied) -> None:
         """As if each row had been deleted; orders that have counted go on counting."""
-        tables = {ORDERS: self._mapping.orders, LINES: self._mapping.lines, PRODUCTS: self._mapping.products}
-        for kind, part in tables.items():
-            if part and part.table == said.table:
+        orders, lines, products = self._mapping.orders, self._mapping.lines, self._mapping.products
+        tables = {ORDERS: orders and orders.table, LINES: lines and lines.table, PRODUCTS: products and products.table}
+        for kind, table in tables.items():
+            if table == said.table:
                 for row in self._state.take_all(kind):
                     if kind == PRODUCTS:
                         self._gone(row, said.at)
