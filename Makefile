@@ -39,7 +39,7 @@ notebooks: setup ## run the notebooks for analysts, and keep what they show as H
 	@$(PYTHON) -m notebooks render
 
 test: setup ## all tests, two files at a time; the integration tests start their own broker, Redis and so on, beside a running stack
-	@$(PYTHON) -m pytest -n 2 --dist loadfile
+	@$(PYTHON) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 test-unit: setup ## the tests that need no servers, in under a minute
 	@$(PYTHON) -m pytest tests/unit

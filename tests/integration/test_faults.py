@@ -35,7 +35,7 @@ from feature_repo.contract import ADDED, CLICKED, LIST_VIEWED, ORDERED, VIEWED
 from feature_repo.settings import PROJECT_ROOT
 
 SEED = int(os.environ.get("FAULT_SEED", "4"))
-ROUNDS = int(os.environ.get("FAULT_ROUNDS", "24"))
+ROUNDS = int(os.environ.get("FAULT_ROUNDS", "20"))
 EVENTS_PER_ROUND = 120
 PRODUCTS = [f"p{number}" for number in range(12)]
 CUSTOMERS = [f"c{number}" for number in range(15)]
