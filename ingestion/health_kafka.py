@@ -110,6 +110,7 @@ def open_events_topic() -> Iterator[EventsTopic]:
             bootstrap_timeout_ms=int(_CONNECT_SECONDS * 1000),
             request_timeout_ms=int(_CONNECT_SECONDS * 1000),
             metrics_enabled=False,
+            enable_auto_commit=False,  # without a group there is nothing to commit, which it would warn of at each look
         )
         try:
             partitions = consumer.partitions_for_topic(kafka.events_topic)
