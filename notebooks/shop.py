@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import warnings
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
@@ -102,8 +101,6 @@ def open_shop() -> Shop:
     Raises:
         InputError: it cannot be loaded.
     """
-    # A library that is imported later would like widgets, which pages do not show.
-    warnings.filterwarnings("ignore", message="IProgress not found")
     home = loading.present() or _load_in_view()
     installation.enter(home)
     import_extension("delta")
