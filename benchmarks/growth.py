@@ -162,10 +162,10 @@ def _customers(server: Any) -> tuple[int, float]:
 
 
 def _keys(customers: list[str]) -> list[bytes]:
-    from feature_repo.feast_stores import _entity_keys
+    from feature_repo.feast_stores import entity_keys
     from ingestion.online import open_applied_store
 
-    return _entity_keys(Entity.CUSTOMER.key, customers, open_applied_store().project)
+    return entity_keys(Entity.CUSTOMER.key, customers, open_applied_store().project)
 
 
 def _plain_hset(server: Any) -> float:

@@ -14,7 +14,7 @@ import httpx
 from own_stack import OwnStack
 from waiting import until
 
-_SECONDS = 240.0
+_SECONDS = 600.0
 
 
 @dataclass(frozen=True)

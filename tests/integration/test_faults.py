@@ -262,7 +262,7 @@ def online_values(installation: Installation) -> dict[bytes, dict[bytes, Any]]:
     """
     from feast.protos.feast.types.Value_pb2 import Value
 
-    from feature_repo.feast_stores import _field_key
+    from feature_repo.feast_stores import field_key
 
     def value(raw: bytes) -> Any:
         message = Value.FromString(raw)
@@ -272,12 +272,12 @@ def online_values(installation: Installation) -> dict[bytes, dict[bytes, Any]]:
         """The fields of views that say that there was nothing; whether they are there depends on what came together."""
         fields: set[bytes] = set()
         for table in tables.ACTIVITY.values():
-            count = values.get(_field_key(table.view, "event_count"))
+            count = values.get(field_key(table.view, "event_count"))
             if count is not None and not Value.FromString(count).int64_val:
-                fields |= {_field_key(table.view, name) for name in table.schema.names}
+                fields |= {field_key(table.view, name) for name in table.schema.names}
         return fields
 
-    learnt = {_field_key("item_transitions", name) for name in tables.ITEM_TRANSITIONS.schema.names}
+    learnt = {field_key("item_transitions", name) for name in tables.ITEM_TRANSITIONS.schema.names}
     incidental = {b"_ts:customer_activity", b"_ts:customer_exposure", b"_ts:item_transitions", *learnt}
     return {
         key: {
