@@ -48,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
     logging.getLogger("ingestion").setLevel(logging.INFO)
     # It warns of each poll that waits for something, and calls it an error if one is open at the end; what matters is raised.
-    logging.getLogger("kafka.net").setLevel(logging.CRITICAL)
+    logging.getLogger("kafka").setLevel(logging.CRITICAL)
     from redis.exceptions import RedisError
 
     from ingestion.offsets import in_kafka
