@@ -84,9 +84,7 @@ def _open() -> PostgresWarehouse:
     try:
         from ingestion.warehouse_postgres import PostgresWarehouse
     except ImportError as error:
-        raise UnavailableError(
-            f"the Postgres client is missing ({error}); pip install 'shelfwise[postgres]'"
-        ) from error
+        raise UnavailableError(f"the Postgres client is missing ({error}); `make setup` installs it") from error
     return PostgresWarehouse()
 
 

@@ -41,5 +41,5 @@ def _chosen() -> ModuleType:
     except ImportError as error:
         raise SettingsError(
             f"SHELFWISE_OFFLINE__STORE={kind} needs packages that are not installed ({error}); "
-            f"`pip install 'shelfwise[{kind}]'` brings them"
+            f"`make setup` installs them"
         ) from error
