@@ -81,16 +81,18 @@ class CatalogueReader:
         ids = self._ids()
         # Before there is any catalogue, there is nothing to answer from, and nobody to be held up.
         pause = _PAUSE_PER_WORK if self._stored.ids else 0.0
-        stored = self._stored if self._stored.ids == ids else self._stored.of(ids)
+        if self._stored.ids != ids:
+            # What is remembered must fit what is held, also if this reading fails halfway.
+            self._stored = self._stored.of(ids)
+            self._stamps = {product_id: self._stamps[product_id] for product_id in ids if product_id in self._stamps}
+        stored = self._stored
         changed = self._changed(ids, pause)
         for part in _parts(list(changed), _CHUNK):
             with self._pausing(pause):
                 stored.put([stored.rows[product_id] for product_id in part], self._features.read(part))
                 self._stamps.update((product_id, changed[product_id]) for product_id in part)
         with self._pausing(pause):
-            shelf = stored.shelf(at)
-        self._stored = stored
-        return shelf
+            return stored.shelf(at)
 
     def _changed(self, ids: tuple[str, ...], pause: float) -> dict[str, bytes]:
         """Stamps of the products that changed since they were read, and of those whose turn it is to be read anew."""
