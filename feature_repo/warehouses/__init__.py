@@ -41,5 +41,5 @@ def _chosen() -> ModuleType:
     except ImportError as error:
         raise SettingsError(
             f"SHELFWISE_OFFLINE__STORE={kind} needs packages that are not installed ({error}); "
-            f"`make setup` installs them"
+            f"`make setup` installs them (those of shelfwise[{kind}])"
         ) from error
