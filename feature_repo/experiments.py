@@ -6,15 +6,14 @@ Serving assigns customers and applies what variants change; training judges them
 from __future__ import annotations
 
 import hashlib
-import tomllib
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from feature_repo.errors import InputError
 from feature_repo.moments import Moment
+from feature_repo.toml_files import read_declared
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,50}$")]
 _RESOLUTION = 2.0**64
@@ -131,10 +130,4 @@ def read_experiments(path: Path) -> ExperimentBook:
     Raises:
         InputError: the file is missing or not as described; every fault is named.
     """
-    try:
-        return ExperimentBook.model_validate(tomllib.loads(path.read_text()))
-    except ValidationError as error:
-        faults = [f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}".removeprefix(": ") for fault in error.errors()]
-        raise InputError(f"the experiments file {path} cannot be used: {'; '.join(faults)}") from error
-    except (OSError, ValueError) as error:
-        raise InputError(f"the experiments file {path} cannot be read: {error}") from error
+    return read_declared(path, ExperimentBook, "experiments file")

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
 from feature_repo import findings, report
+from feature_repo.commands import result_console
 from feature_repo.errors import InputError
 from feature_repo.findings import ExitCode, Finding
 from feature_repo.report import Picture
@@ -46,15 +46,12 @@ def give(
     notes: Sequence[str],
 ) -> ExitCode:
     """Print and write what was found, as asked for."""
-    from rich.console import Console
-
     if args.report:
         args.report.write_text(report.page(title, at, found, pictures, notes))
     if args.json:
         print(findings.to_json(at, found), flush=True)
     else:
-        # In a file, the table is not squeezed into the width of a terminal.
-        console = Console() if sys.stdout.isatty() else Console(width=200)
+        console = result_console(200)
         findings.show(console, found)
         for note in notes:
             console.print(note, markup=False, highlight=False, soft_wrap=True)

@@ -11,7 +11,7 @@ import importlib
 import sys
 from types import ModuleType
 
-from feature_repo.errors import ShelfwiseError
+from feature_repo.commands import exit_code_of
 
 COMMANDS = {
     "collector": "serve the HTTP API that trackers send to, and pass accepted events to Kafka",
@@ -54,14 +54,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run one command; an expected failure prints one line that says what to do and exits with 1."""
     words = sys.argv[1:] if arguments is None else arguments
     args = build_parser([word for word in words if word in COMMANDS][:1]).parse_args(words)
-    try:
-        return int(_module(args.command).run(args))
-    except ShelfwiseError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("stopped", file=sys.stderr)
-        return 130
+    return exit_code_of(lambda: int(_module(args.command).run(args)))
 
 
 if __name__ == "__main__":

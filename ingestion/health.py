@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from ingestion.progress import result_console
+    from feature_repo.commands import result_console
 
     logging.getLogger("kafka").setLevel(logging.CRITICAL)
     if args.serve:

@@ -118,7 +118,7 @@ def _show(
     from rich.markup import escape
     from rich.table import Table
 
-    from ingestion.progress import result_console
+    from feature_repo.commands import result_console
 
     console = result_console()
     span = f"since {since:%Y-%m-%d %H:%M}" + (f", before {until:%Y-%m-%d %H:%M}" if until else "") + " UTC"

@@ -67,8 +67,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
 
+    from feature_repo.commands import result_console
     from ingestion.locks import pause_wanted
-    from ingestion.progress import result_console
 
     if args.json and (args.json.is_dir() or not args.json.absolute().parent.is_dir()):
         raise InputError(f"--json {args.json} cannot be written: give a file in a folder that exists")

@@ -17,8 +17,6 @@ from rich.progress import (
 )
 from rich.text import Text
 
-_WIDTH_OF_FILES = 160
-
 
 class RateColumn(ProgressColumn):
     """Events per second, lately."""
@@ -26,11 +24,6 @@ class RateColumn(ProgressColumn):
     def render(self, task: Task) -> Text:
         speed = task.finished_speed or task.speed
         return Text(f"{speed:,.0f}/s" if speed else "")
-
-
-def result_console() -> Console:
-    """Where a command prints its result: in a file, tables are not squeezed into the width of a terminal."""
-    return Console() if sys.stdout.isatty() else Console(width=_WIDTH_OF_FILES)
 
 
 def progress_bar() -> Progress:

@@ -108,7 +108,7 @@ def _list(args: argparse.Namespace) -> int:
         return 0
     from rich.table import Table
 
-    from ingestion.progress import result_console
+    from feature_repo.commands import result_console
 
     table = Table("reason", "field")
     for column in ("events", "put back"):

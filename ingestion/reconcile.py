@@ -346,7 +346,7 @@ def _show(result: Reconciliation) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from ingestion.progress import result_console
+    from feature_repo.commands import result_console
 
     console = result_console()
     ledger = Table("source", title="the ledger", title_justify="left")

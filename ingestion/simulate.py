@@ -113,7 +113,7 @@ def _run_live(args: argparse.Namespace) -> int:
 
 
 def _run_shoppers(args: argparse.Namespace) -> int:
-    from ingestion.progress import result_console
+    from feature_repo.commands import result_console
     from ingestion.simulator.sender import Collector
     from ingestion.simulator.shop import Shop
     from ingestion.simulator.shoppers import Shoppers, as_table

@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from feature_repo.errors import ShelfwiseError
+from feature_repo.commands import exit_code_of
 from feature_repo.settings import get_settings
 
 _EPILOG = """\
@@ -39,19 +39,16 @@ def build_parser() -> argparse.ArgumentParser:
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; an expected failure prints what is wrong and what to do, and exits with 1."""
     args = build_parser().parse_args(arguments)
-    try:
-        if args.command == "load":
-            from notebooks.loading import prepare
+    return exit_code_of(lambda: _run(args))
 
-            prepare()
-            return 0
-        return _render(args.names, args.out or get_settings().home / "notebooks")
-    except ShelfwiseError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("stopped", file=sys.stderr)
-        return 130
+
+def _run(args: argparse.Namespace) -> int:
+    if args.command == "load":
+        from notebooks.loading import prepare
+
+        prepare()
+        return 0
+    return _render(args.names, args.out or get_settings().home / "notebooks")
 
 
 def _render(names: list[str], out: Path) -> int:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
+
+from training.distributions import psi
 
 # By custom, an index below the first is calm, and one above the second a change.
 CALM, CHANGED = 0.1, 0.25
@@ -23,14 +24,6 @@ def in_classes(values: pd.Series) -> pd.Series:
     words = values.fillna("(missing)").astype(str)
     common = words.value_counts().index[:_MOST_WORDS]
     return words.where(words.isin(common), "(others)")
-
-
-def psi(before: NDArray[np.floating], now: NDArray[np.floating]) -> NDArray[np.floating]:
-    """The index of counts by class, on the last axis; half an event is added to each, so that none is empty."""
-    old, new = (
-        (counts + 0.5) / (counts + 0.5).sum(axis=-1, keepdims=True) for counts in (np.asarray(before), np.asarray(now))
-    )
-    return np.asarray(((new - old) * np.log(new / old)).sum(axis=-1))
 
 
 def psi_by_chance(classes: pd.Series, customers: pd.Series, seed: int) -> float:

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from feature_repo.contract import Identifier, Text
-from feature_repo.errors import InputError
 from feature_repo.filters import Filters, Mask
 from feature_repo.moments import Moment
 from feature_repo.shelf import UNKNOWN, Shelf
+from feature_repo.toml_files import read_declared
 from training.scenarios import SCENARIOS, Cap, Composition
 
 
@@ -119,10 +118,4 @@ def read_rules(path: Path) -> Rulebook:
     Raises:
         InputError: the file is missing or not as described; every fault is named.
     """
-    try:
-        return Rulebook.model_validate(tomllib.loads(path.read_text()))
-    except ValidationError as error:
-        faults = [f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}".removeprefix(": ") for fault in error.errors()]
-        raise InputError(f"the rules file {path} cannot be used: {'; '.join(faults)}") from error
-    except (OSError, ValueError) as error:
-        raise InputError(f"the rules file {path} cannot be read: {error}") from error
+    return read_declared(path, Rulebook, "rules file")

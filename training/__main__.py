@@ -10,7 +10,7 @@ import argparse
 import importlib
 import sys
 
-from feature_repo.errors import ShelfwiseError
+from feature_repo.commands import exit_code_of
 
 COMMANDS = {
     "run": "train a recommender, evaluate it, store it and promote it",
@@ -46,14 +46,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run one command; an expected failure prints one line that says what to do and exits with 1."""
     words = sys.argv[1:] if arguments is None else arguments
     args = build_parser([word for word in words if word in COMMANDS][:1]).parse_args(words)
-    try:
-        return int(importlib.import_module(f"training.{args.command}").run(args))
-    except ShelfwiseError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("stopped", file=sys.stderr)
-        return 130
+    return exit_code_of(lambda: int(importlib.import_module(f"training.{args.command}").run(args)))
 
 
 if __name__ == "__main__":

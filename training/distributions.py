@@ -41,6 +41,18 @@ _FILE = "distributions.json"
 SCORE = "score: "
 
 
+def shares(counts: NDArray[np.floating]) -> Floats:
+    """Of counts by class, on the last axis; half an event is added to each, so that none is empty."""
+    some = np.asarray(counts, dtype=float) + 0.5
+    return np.asarray(some / some.sum(axis=-1, keepdims=True))
+
+
+def psi(before: NDArray[np.floating], now: NDArray[np.floating]) -> Floats:
+    """The population stability index of counts by class, on the last axis."""
+    old, new = shares(before), shares(now)
+    return np.asarray(((new - old) * np.log(new / old)).sum(axis=-1))
+
+
 @dataclass(frozen=True)
 class Distribution:
     """How many values lie up to each edge and beyond the one before, how many beyond the last, and how many are missing."""
@@ -65,13 +77,15 @@ class Distribution:
 
     def psi(self, other: Distribution) -> float:
         """The population stability index: 0 if alike, below 0.1 little different, above 0.25 another population."""
-        mine, theirs = self.shares(), other.shares()
-        return float(np.sum((theirs - mine) * np.log(theirs / mine)))
+        return float(psi(self._all_counts, other._all_counts))
 
-    def shares(self) -> NDArray[np.float64]:
+    def shares(self) -> Floats:
         """The share of each part, the missing last; none is quite 0."""
-        counts = np.array([*self.counts, self.missing], dtype=float) + 0.5
-        return counts / counts.sum()
+        return shares(self._all_counts)
+
+    @property
+    def _all_counts(self) -> Floats:
+        return np.array([*self.counts, self.missing], dtype=float)
 
     def labels(self) -> list[str]:
         """What to call the parts."""

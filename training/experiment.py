@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from feature_repo.commands import result_console
 from feature_repo.errors import InputError
 from training.arguments import moment
 from training.exit_codes import ExitCode
@@ -99,7 +100,7 @@ def _take_in_what_is_new() -> None:
 def _show(found: Report) -> None:
     from rich.table import Table
 
-    console = _console()
+    console = result_console()
     table = Table("variant", title=f"{found.name}: customers by the variant that they saw first", title_justify="left")
     for heading in ("customers", "expected", "CTR", "conversion"):
         table.add_column(heading, justify="right")
@@ -134,7 +135,7 @@ def _show_values(name: str, draws: int, values: list[Value]) -> None:
 
     from training.off_policy import MIN_CLICKS, MIN_MATCHES
 
-    console = _console()
+    console = result_console()
     title = f"{name}: clicks of the first place per list, from {draws:,} answers in which it was drawn"
     table = Table("chosen by", title=title, title_justify="left")
     methods = ("inverse propensity", "self-normalised", "doubly robust")
@@ -163,9 +164,3 @@ def _interval(found: Any) -> str:
     if found is None or found.mean is None:
         return "-"
     return f"{found.mean:.2%} ({found.low:.2%} to {found.high:.2%})"
-
-
-def _console() -> Any:
-    from rich.console import Console
-
-    return Console() if sys.stdout.isatty() else Console(width=160)

@@ -7,6 +7,7 @@ import json
 import sys
 from typing import Any
 
+from feature_repo.commands import result_console
 from feature_repo.errors import InputError, UnavailableError
 
 _EPILOG = """\
@@ -69,11 +70,9 @@ def listed() -> list[dict[str, Any]]:
 
 
 def _show(models: list[dict[str, Any]]) -> None:
-    from rich.console import Console
     from rich.table import Table
 
-    # In a file, the table is not squeezed into the width of a terminal.
-    console = Console() if sys.stdout.isatty() else Console(width=200)
+    console = result_console(200)
     if not models:
         console.print("no model is stored yet: `python -m training run`")
         return

@@ -15,14 +15,13 @@ from deltalake import DeltaTable
 from feast import FeatureStore
 from redis.exceptions import RedisError
 
-from feature_repo.aggregates import RECENT, SHOWN, Entity
 from feature_repo.errors import InputError, UnavailableError
+from feature_repo.online_reading import OnlineReader
 from feature_repo.settings import TrainingSettings
-from feature_repo.shelf import STORED_COLUMNS, Shelf
+from feature_repo.shelf import Shelf
 from feature_repo.store import open_store
-from feature_repo.successors import COLUMNS as SUCCESSOR_COLUMNS
-from feature_repo.tables import CUSTOMER_ACTIVITY, TIMESTAMP
-from feature_repo.visitors import CUSTOMER_SUMS, Visitors
+from feature_repo.tables import CUSTOMER_ACTIVITY, SHOP, TIMESTAMP
+from feature_repo.visitors import Visitors
 from training.distributions import CUSTOMERS, DAYS, Distributions, what_is_seen
 from training.history import JUST_BEFORE_SECONDS, require_features
 from training.model import Recommender
@@ -44,7 +43,7 @@ def when_serving(
     customers = _customers_lately(settings.seed)
     try:
         ids, products = _products(store)
-        columns = _read(store, "customer_features", Entity.CUSTOMER.key, customers, _OF_CUSTOMERS)
+        columns = _read(store, "customer_features", customers)
     except RedisError as error:
         raise UnavailableError(f"the online store cannot be read: {error}; `make status` shows what runs") from error
     there = [row for row, last in enumerate(columns["last_event_at"]) if last is not None]
@@ -57,10 +56,6 @@ def when_serving(
     values = what_is_seen(recommender, shelf, visitors, settings.candidates, settings.seed)
     named = {name: distribution.of_others(values[name]) for name, distribution in before.named.items()}
     return Distributions(len(visitors), named), len(customers) - len(there)
-
-
-_OF_CUSTOMERS = ("last_event_at", *CUSTOMER_SUMS, *RECENT.columns, *SHOWN.columns)
-_OF_PRODUCTS = ("name", *STORED_COLUMNS, *SUCCESSOR_COLUMNS)
 
 
 def _customers_lately(seed: int) -> list[str]:
@@ -78,21 +73,14 @@ def _customers_lately(seed: int) -> list[str]:
 
 def _products(store: FeatureStore) -> tuple[list[str], dict[str, list[Any]]]:
     """The ids of all products, and their columns."""
-    index = store.get_online_features(["catalog_index:product_ids"], [{"shop": "all"}]).to_dict()
-    ids = list(index["product_ids"][0] or [])
+    ids = OnlineReader(store, "shelf_index").read([SHOP])["product_ids"][0] or []
     if not ids:
         raise InputError("the online store knows no products: `python -m ingestion rebuild-online` fills it")
-    return ids, _read(store, "shelf_features", Entity.ITEM.key, ids, _OF_PRODUCTS)
+    return ids, _read(store, "shelf_features", ids)
 
 
-def _read(
-    store: FeatureStore, service: str, key: str, ids: Sequence[str], names: Sequence[str]
-) -> dict[str, list[Any]]:
-    """Columns of a feature service for keys, in their order."""
-    columns: dict[str, list[Any]] = {name: [] for name in names}
-    features = store.get_feature_service(service)
-    for start in range(0, len(ids), _AT_ONCE):
-        values = store.get_online_features(features, [{key: one} for one in ids[start : start + _AT_ONCE]]).to_dict()
-        for name in names:
-            columns[name] += values[name]
-    return columns
+def _read(store: FeatureStore, service: str, ids: Sequence[str]) -> dict[str, list[Any]]:
+    """What the service reads for some ids, in their order."""
+    reader = OnlineReader(store, service)
+    parts = [reader.read(ids[start : start + _AT_ONCE]) for start in range(0, max(len(ids), 1), _AT_ONCE)]
+    return {name: [value for part in parts for value in part[name]] for name in parts[0]}

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
-from feature_repo.errors import InputError
 from feature_repo.settings import Section, get_settings
-from ingestion.crm.config import OrderFields, OrderShape, ProductFields, Where
+from feature_repo.toml_files import declared, read_toml
+from ingestion.crm.config import OrderFields, OrderHead, OrderShape, ProductFields, Where
 
 LINES = "lines"
 """Where an order put together has its lines."""
@@ -20,7 +19,7 @@ TableName = Annotated[str, Field(pattern=r"^[^.\s]+\.[^.\s]+$")]
 Value = str | int | bool
 
 
-class OrdersTable(Section):
+class OrdersTable(OrderHead):
     """A row of it becomes ``Order Completed``, with its lines."""
 
     table: TableName = Field(description="schema.table")
@@ -32,14 +31,6 @@ class OrdersTable(Section):
     settle_seconds: float = Field(
         5.0, ge=0, description="how long no more lines must have come; 0 where an order is one transaction"
     )
-    order_id: Where
-    user_id: Where = ()
-    anonymous_id: Where = ()
-    timestamp: Where
-    revenue: Where = ()
-    total: Where = ()
-    currency: Where = ()
-    country: Where = ()
 
 
 class LinesTable(ProductFields):
@@ -106,7 +97,7 @@ class Mapping(Section):
         found: dict[str, set[str]] = {}
         # Without its primary key among them, Debezium's snapshot could not tell one row from another.
         if self.orders and self.lines:
-            places = (getattr(self.orders, name) for name in OrderFields.model_fields if name != "products")
+            places = (getattr(self.orders, name) for name in OrderHead.model_fields)
             found[self.orders.table] = {*self.orders.key, self.orders.id, *self.orders.only_if, *_names(places)}
             places = (getattr(self.lines, name) for name in ProductFields.model_fields)
             found[self.lines.table] = {*self.lines.key, self.lines.order, *_names(places)}
@@ -135,7 +126,7 @@ class Mapping(Section):
         """Where an order says what, once its lines are put together with it."""
         assert self.orders is not None
         assert self.lines is not None
-        order = {name: getattr(self.orders, name) for name in OrderFields.model_fields if name != "products"}
+        order = {name: getattr(self.orders, name) for name in OrderHead.model_fields}
         line = {name: getattr(self.lines, name) for name in ProductFields.model_fields}
         return OrderShape(fields=OrderFields(**order, products=LINES), product=ProductFields(**line))
 
@@ -149,18 +140,9 @@ def load(path: Path) -> Mapping:
     Raises:
         InputError: it is missing, or not what it should be.
     """
-    try:
-        given = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read: {error}") from error
+    given = read_toml(path)
     given.setdefault("name", path.stem)
-    try:
-        return Mapping.model_validate(given)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        field = ".".join(str(part) for part in first["loc"])
-        said = first["msg"].removeprefix("Value error, ")
-        raise InputError(f"{path}: {field + ': ' if field else ''}{said}") from error
+    return declared(path, given, Mapping)
 
 
 def _names(places: Iterable[Where]) -> set[str]:

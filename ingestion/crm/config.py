@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import os
 import re
-import tomllib
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from feature_repo.errors import InputError
 from feature_repo.settings import Section
+from feature_repo.toml_files import declared, read_toml
 
 PRESETS = Path(__file__).parent / "presets"
 START_VALUE = "{incremental.start_value}"
@@ -102,8 +102,8 @@ class Resource(Section):
         return self
 
 
-class OrderFields(Section):
-    """Where an order says what ``Order Completed`` wants to know."""
+class OrderHead(Section):
+    """Where an order says what ``Order Completed`` wants to know, but for its products."""
 
     order_id: Where
     user_id: Where = ()
@@ -113,6 +113,11 @@ class OrderFields(Section):
     total: Where = ()
     currency: Where = ()
     country: Where = ()
+
+
+class OrderFields(OrderHead):
+    """Where an order says all that ``Order Completed`` wants to know."""
+
     products: str
 
 
@@ -207,21 +212,16 @@ def load(path: Path) -> PullConfig:
     Raises:
         InputError: it is missing, or not what it should be.
     """
-    given = _read(path)
+    given = read_toml(path)
     preset = given.pop("preset", None)
     if preset is not None:
         if preset not in presets():
             raise InputError(f"{path}: preset is none of {', '.join(presets())}")
-        given = _over(_read(PRESETS / f"{preset}.toml"), given)
+        given = _over(read_toml(PRESETS / f"{preset}.toml"), given)
     given.setdefault("name", path.stem)
     # A table of a preset is left out by saying false in its place.
     given = {key: value for key, value in given.items() if value is not False}
-    try:
-        config = PullConfig.model_validate(given)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        field = ".".join(str(part) for part in first["loc"])
-        raise InputError(f"{path}: {field}: {first['msg'].removeprefix('Value error, ')}") from error
+    config = declared(path, given, PullConfig)
     if not config.resources:
         raise InputError(f"{path} names neither [{ORDERS}] nor [{CUSTOMERS}], so that there is nothing to pull")
     return config
@@ -230,13 +230,6 @@ def load(path: Path) -> PullConfig:
 def presets() -> list[str]:
     """The APIs whose shape is known."""
     return sorted(path.stem for path in PRESETS.glob("*.toml"))
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read: {error}") from error
 
 
 def _over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from notebooks.drift import CALM, CHANGED, in_classes, psi, psi_by_chance
+from notebooks.drift import CALM, CHANGED, in_classes, psi_by_chance
+from training.distributions import psi
 
 
 def test_is_what_the_formula_says() -> None:
