@@ -140,7 +140,11 @@ class Recommender:
                 Repurchases(ids, arrays["cycles"], arrays["cycle_counts"]),
                 Segments(ids, tuple(arrays["segments"].tolist()), arrays["lifts"]),
             )
-        return cls(space, joblib.load(folder / "rankers.joblib"), tuple(about["popular"])), card
+        rankers: Rankers = joblib.load(folder / "rankers.joblib")
+        # No customer shall wait for it, and what cannot answer shall not come into use.
+        for ranker in rankers.values():
+            ranker.prepare()
+        return cls(space, rankers, tuple(about["popular"])), card
 
 
 def _arrays(space: ItemSpace) -> dict[str, NDArray[Any]]:

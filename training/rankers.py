@@ -47,6 +47,10 @@ class Ranker:
         """What the trees say, shape (n,)."""
         return self._compiled(matrix)
 
+    def prepare(self) -> None:
+        """Compile now what the first question would; raises what is wrong with the trees."""
+        _ = self._compiled
+
     @cached_property
     def _compiled(self) -> Callable[[Floats], Floats]:
         return compiled(self.trees)
