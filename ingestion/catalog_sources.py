@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 
 KINDS = {".parquet": "Parquet", ".csv": "CSV", ".jsonl": "JSON", ".ndjson": "JSON", ".json": "JSON"}
 
+_COARSE_SECONDS = 2.0
+_WHOLE_SECOND = 1_000_000_000
+_READ_AGAIN = -1  # no file's size
+
 Remembered = Callable[[str], int | None]
 """The version of the transaction with an application id, if there is one."""
 
@@ -102,15 +106,23 @@ def _find_in_files(place: Place, files: list[StoredFile], remembered: Remembered
     now = time.time()
     for file in files:
         # Looked at before it is read: what is written meanwhile gives it another time, and it is read again.
-        marks = {f"catalog:{file.key}": file.modified_ns, f"catalog-bytes:{file.key}": file.size}
+        times, sizes = f"catalog:{file.key}", f"catalog-bytes:{file.key}"
+        marks = {times: file.modified_ns, sizes: file.size}
         if all(remembered(app_id) == version for app_id, version in marks.items()):
             unchanged += 1
         elif 0 <= now - file.modified_ns / 1e9 < resting:  # from the future: another clock, which says nothing of this
             waiting = True
         else:
+            if _may_change_unseen(file, now):
+                marks[sizes] = _READ_AGAIN
             changed.append((file.modified_ns, Part(file.key, 1, marks, partial(_read_file, place, file), _ids_of_rows)))
     changed.sort(key=lambda found: found[0])
     return Found([part for _, part in changed], unchanged, frozenset(file.key for file in files), waiting)
+
+
+def _may_change_unseen(file: StoredFile, now: float) -> bool:
+    """Whether another write could give the file the time that it has; S3 keeps whole seconds."""
+    return file.modified_ns % _WHOLE_SECOND == 0 and now - file.modified_ns / 1e9 < _COARSE_SECONDS
 
 
 def _read_file(place: Place, file: StoredFile) -> pa.Table:

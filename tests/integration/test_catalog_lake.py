@@ -28,6 +28,7 @@ from ingestion.__main__ import main
 from ingestion.catalog_load import Loaded, load
 
 BUCKET = "shelfwise-lake"
+COARSE = 2.1  # seconds after which a file in a bucket is known by its time
 SECRET = "a-secret-that-nobody-may-see"
 POLICY = '{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:*", "Resource": "*"}]}'
 
@@ -126,12 +127,25 @@ def test_of_files_in_a_bucket_the_changed_are_read(lake: Lake, kind: str) -> Non
     lake.put(f"{kind} files/one.{kind}", file(one, 1.0))
     lake.put(f"{kind} files/deep/two.{kind}", file(two, 2.0))
     lake.put(f"{kind} files/_SUCCESS", "")
+    time.sleep(COARSE)
     assert load(folder) == Loaded(2, 0, 2, 2, [], False)
     assert load(folder) == Loaded(0, 2, 0, 0, [], False)
     lake.put(f"{kind} files/one.{kind}", file(one, 12.75))
+    time.sleep(COARSE)
     assert load(folder) == Loaded(1, 1, 1, 1, [], False)
     assert (now(one)["price"], now(two)["price"]) == (12.75, 2.0)
     assert load(f"{folder}/deep/two.{kind}") == Loaded(0, 1, 0, 0, [], False)
+
+
+def test_of_a_file_written_twice_within_a_second_the_second_is_read_too(lake: Lake) -> None:
+    """A bucket tells the times of its files in whole seconds, and the two may be of the same size."""
+    address = lake.put("hasty/goods.csv", KINDS["csv"]("s3-hasty", 1.0))
+    first = load(address)
+    lake.put("hasty/goods.csv", KINDS["csv"]("s3-hasty", 2.0))
+    assert (first.news, load(address).news, now("s3-hasty")["price"]) == (1, 1, 2.0)
+    time.sleep(COARSE)
+    load(address)
+    assert load(address) == Loaded(0, 1, 0, 0, [], False)
 
 
 def test_a_delta_table_in_a_bucket_is_followed_and_what_it_loses_disappears(lake: Lake) -> None:

@@ -17,9 +17,6 @@ from training.watched_clicks import judge_clicks
 
 pytestmark = pytest.mark.usefixtures("warehouse")
 
-NOW = datetime.now(UTC)
-PROMOTED = NOW - timedelta(days=1)
-V2 = Promotion("v2", PROMOTED.isoformat(), "")
 
 
 def shown(version: str, at: datetime, customers: int, click_rate: float) -> list[dict[str, Any]]:
@@ -41,14 +38,16 @@ def shown(version: str, at: datetime, customers: int, click_rate: float) -> list
 
 
 def judged(before: float, after: float, customers: int = 1_500) -> tuple[str, list[str]]:
+    now = datetime.now(UTC)
+    promoted = now - timedelta(days=1)
     rows = [
-        *shown("v1", PROMOTED - timedelta(days=2), customers, before),
-        *shown("v2", PROMOTED + timedelta(hours=2), customers, after),
-        *shown("v1", PROMOTED - timedelta(days=20), customers, 1.0),
-        *shown("v2", NOW - timedelta(minutes=5), customers, 0.0),
+        *shown("v1", promoted - timedelta(days=2), customers, before),
+        *shown("v2", promoted + timedelta(hours=2), customers, after),
+        *shown("v1", promoted - timedelta(days=20), customers, 1.0),
+        *shown("v2", now - timedelta(minutes=5), customers, 0.0),
     ]
     write_deltalake(tables.OUTCOMES.uri, offline_data.arrow(tables.OUTCOMES, rows), mode="overwrite")
-    return judge_clicks(V2, "v1", WatchSettings())
+    return judge_clicks(Promotion("v2", promoted.isoformat(), ""), "v1", WatchSettings())
 
 
 def test_a_large_fall_is_a_reason_to_go_back() -> None:
@@ -67,4 +66,4 @@ def test_otherwise_the_version_stays(before: float, after: float) -> None:
 
 def test_without_enough_outcomes_nothing_is_said() -> None:
     assert judged(0.12, 0.0, customers=50) == ("", [])
-    assert judge_clicks(V2, None, WatchSettings()) == ("", [])
+    assert judge_clicks(Promotion("v2", datetime.now(UTC).isoformat(), ""), None, WatchSettings()) == ("", [])
