@@ -28,9 +28,8 @@ import numpy as np
 import orjson
 import psutil
 from open_loop import Load, run_load
-from own_stack import free_ports
 from rich.table import Table
-from stream_stack import ROOT, StreamProcess, progress, run, show, simulate, stack
+from stream_stack import ROOT, StreamProcess, free_ports, progress, run, show, simulate, stack
 
 from feature_repo.online_reading import OnlineReader
 from feature_repo.settings import get_settings

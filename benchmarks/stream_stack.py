@@ -20,6 +20,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 from own_stack import OwnStack  # noqa: E402
+from own_stack import free_ports as free_ports  # noqa: E402
 
 from feature_repo.settings import ENV_PREFIX, get_settings  # noqa: E402
 
