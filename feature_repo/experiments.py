@@ -123,6 +123,11 @@ class ExperimentBook(BaseModel):
 
     experiments: dict[Name, Experiment] = {}
 
+    def models(self, now: datetime) -> list[str]:
+        """The versions of models that variants answer with, but for those of experiments that are over."""
+        going_on = [one for one in self.experiments.values() if one.until is None or now < one.until]
+        return sorted({variant.model for one in going_on for variant in one.variants.values() if variant.model})
+
 
 def read_experiments(path: Path) -> ExperimentBook:
     """The experiments of a file.

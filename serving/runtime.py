@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 from feature_repo.errors import InputError
@@ -77,16 +78,14 @@ class Runtime:
                 part.stop()
 
     def _use_experiments(self, book: ExperimentBook) -> None:
-        """Have the experiments' models, and let the engine answer by them.
+        """Have the models of experiments that are not over, and let the engine answer by them.
 
         Raises:
             InputError: a model cannot be used, or a variant's scenario.
         """
         name, known = self.settings.serving.model.partition(":")[0], self.engine.state.models
         models = {}
-        for version in sorted(
-            {one.model for e in book.experiments.values() for one in e.variants.values() if one.model}
-        ):
+        for version in book.models(datetime.now(UTC)):
             try:
                 models[version] = known[version] if version in known else load(name, version)
             except Exception as error:  # a broken file can raise anything

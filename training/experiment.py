@@ -46,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = _EPILOG
     parser.add_argument("what", choices=("report", "estimate"), help="what to look at")
     parser.add_argument("name", metavar="NAME", help="of the experiment")
-    parser.add_argument("--until", type=moment, metavar="TIME", help="as it was then (ISO 8601; for `report`)")
+    parser.add_argument("--until", type=moment, metavar="TIME", help="as it was then (ISO 8601)")
     parser.add_argument(
         "--stored", action="store_true", help="by the outcomes as they are, without taking in what is new"
     )
@@ -55,14 +55,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Show a report or an estimate."""
-    experiment = _declared(args.name)
+    experiment, until = _declared(args.name), args.until or datetime.now(UTC)
     if not args.stored:
         _take_in_what_is_new()
     if args.what == "estimate":
-        return _estimate(args.name, experiment, args.json)
+        return _estimate(args.name, experiment, until, args.json)
     from training.experiment_report import report
 
-    found = report(args.name, experiment, args.until or datetime.now(UTC))
+    found = report(args.name, experiment, until)
     if args.json:
         print(json.dumps(asdict(found)))
     else:
@@ -114,12 +114,12 @@ def _show(found: Report) -> None:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
-def _estimate(name: str, experiment: Experiment, as_json: bool) -> int:
+def _estimate(name: str, experiment: Experiment, until: datetime, as_json: bool) -> int:
     from training.off_policy import AS_SERVED, read_draws, value
 
     if not experiment.explore:
         raise InputError(f"{name} does not explore: without `explore` in its declaration, nothing can be estimated")
-    draws = read_draws(name)
+    draws = read_draws(name, until)
     if not draws:
         raise InputError(f"no answer of {name} whose first place was drawn was shown yet: wait, or raise `explore`")
     values = [value(draws, policy) for policy in (AS_SERVED, *experiment.watched)]

@@ -45,7 +45,7 @@ class Report:
     """An experiment as of a moment.
 
     Attributes:
-        mismatch: chance of numbers of customers as far from the declared ones, if the assignment works.
+        mismatch: chance that numbers of customers are ever as far from the declared ones, if the assignment works.
         mismatched: whether that is too small to believe; then there are no comparisons.
         notes, verdicts: in words.
     """
@@ -87,9 +87,9 @@ def judged(name: str, experiment: Experiment, found: Exposures) -> Report:
     notes = list(_notes(found, chance))
     if chance < MISMATCH_BELOW:
         verdict = (
-            f"No verdict: so many customers in each variant come by chance once in {1 / max(chance, 1e-300):,.0f} times (p = "
-            f"{chance:.2g}), so that the variants' customers are not alike. Look for what keeps lists of one variant from "
-            "being shown or reported, or for weights that were changed under way."
+            f"No verdict: so many customers in each variant ever come by chance in one of {1 / max(chance, 1e-300):,.0f} "
+            f"experiments (p = {chance:.2g}), so that the variants' customers are not alike. Look for what keeps lists of one "
+            "variant from being shown or reported, or for weights that were changed under way."
         )
         return Report(name, variants, chance, True, [], notes, [verdict])
     comparisons = [

@@ -10,12 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 
 import numpy as np
 from numpy.typing import NDArray
 
 from feature_repo import tables
 from feature_repo.reading import Floats
+from feature_repo.settings import get_settings
 from training.evaluation.measures import Estimate, estimates
 from training.exposures import outcome_tables
 
@@ -69,13 +71,18 @@ class Value:
     gain: Estimate | None = None
 
 
-def read_draws(experiment: str) -> list[Draw]:
-    """The drawn answers of an experiment that were shown, each as it was shown first."""
+def read_draws(experiment: str, until: datetime) -> list[Draw]:
+    """The drawn answers of an experiment that were shown, each as it was shown first.
+
+    Args:
+        until: as of when; what may still be clicked then is left out.
+    """
+    over = until - timedelta(minutes=get_settings().outcomes.click_minutes)
     with outcome_tables() as connection:
         rows = connection.execute(
             f"""
             WITH shown AS (
-                SELECT request_id, person, list_filter(items, lambda item: item.place = 1)[1] AS first
+                SELECT request_id, person, shown_at, list_filter(items, lambda item: item.place = 1)[1] AS first
                 FROM delta_scan('{tables.OUTCOMES.uri}') WHERE answered AND experiment = $name
                 QUALIFY row_number() OVER (PARTITION BY request_id ORDER BY shown_at, message_id) = 1
             ), answers AS (  -- one that Kafka was slow to confirm may be stored twice
@@ -87,9 +94,9 @@ def read_draws(experiment: str) -> list[Draw]:
                 list_transform(answers.items, lambda item: item.source),
                 list_transform(answers.items, lambda item: item.score)
             FROM shown JOIN answers USING (request_id)
-            WHERE explored AND first IS NOT NULL ORDER BY answered_at, request_id
+            WHERE explored AND first IS NOT NULL AND shown_at <= $over ORDER BY answered_at, request_id
             """,
-            {"name": experiment},
+            {"name": experiment, "over": over},
         ).fetchall()
     draws = []
     for person, propensity, clicked, variant, choices, ids, sources, scores in rows:

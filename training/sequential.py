@@ -6,7 +6,8 @@ looks together, so that stopping at the first look that shows one is no cheating
 al. ("Time-uniform, nonparametric, nonasymptotic confidence sequences", 2021), and with estimated variances, which makes it
 hold for large samples, by Waudby-Smith et al. ("Time-uniform central limit theory and asymptotic confidence sequences",
 2024). Where it leaves zero out, the mixture sequential probability ratio test of Johari et al. ("Peeking at A/B tests",
-2017) rejects.
+2017) rejects. The sample-ratio test may be looked at as often, too (Lindon and Malek, "Anytime-valid inference for multinomial
+count data", 2022).
 """
 
 from __future__ import annotations
@@ -16,15 +17,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import chi2
+from scipy.special import gammaln
 
 from feature_repo.reading import Floats
 
 # Before so much is to be expected in each variant, if they are alike, the normal approximation is not to be trusted.
 MIN_CUSTOMERS = 100
 MIN_POSITIVE = 20
-# Of experiments whose assignment works, one in a thousand looks broken.
+# Of experiments whose assignment works, at most one in a thousand ever looks broken.
 MISMATCH_BELOW = 0.001
+# How close to the declared shares a broken assignment is taken to be: as after so many customers.
+_CONCENTRATION = 1_000
 
 
 @dataclass(frozen=True)
@@ -96,9 +99,12 @@ def _mixture(planned: int, alpha: float) -> float:
 
 
 def mismatch(counts: Mapping[str, int], shares: Mapping[str, float]) -> float:
-    """The chance of numbers of customers as far from the declared shares as these, if the assignment works (chi-square)."""
-    total = sum(counts.values())
-    if not total or len(shares) < 2:
-        return 1.0
-    statistic = sum((counts[name] - total * share) ** 2 / (total * share) for name, share in shares.items())
-    return float(chi2.sf(statistic, len(shares) - 1))
+    """The chance that numbers of customers are ever as far from the declared shares as these, if the assignment works.
+
+    It is the likelihood of the counts under the declared shares, by that under shares drawn from a Dirichlet distribution
+    around them; at most 1.
+    """
+    came, declared = (np.array([part[name] for name in shares], dtype=float) for part in (counts, shares))
+    prior = _CONCENTRATION * declared
+    drawn = gammaln(prior.sum()) - gammaln(prior.sum() + came.sum()) + (gammaln(prior + came) - gammaln(prior)).sum()
+    return float(np.exp(min(0.0, came @ np.log(declared) - drawn)))

@@ -186,7 +186,8 @@ def test_the_report_counts_customers_by_what_they_saw(site: Site) -> None:
 
 
 def test_explored_answers_are_what_an_estimate_rests_on(site: Site) -> None:
-    done = site.shop.run("training", "experiment", "estimate", "bolder", "--json")
+    later = (datetime.now(UTC) + timedelta(days=2)).isoformat()
+    done = site.shop.run("training", "experiment", "estimate", "bolder", "--json", "--until", later)
     assert done.returncode == 0, done.stdout
     told = json.loads(done.stdout.splitlines()[-1])
     answers = DeltaTable(tables.RECOMMENDATIONS.uri).to_pyarrow_table().to_pylist()

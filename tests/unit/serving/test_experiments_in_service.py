@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from small_shelf import rankers, shelf, space
@@ -55,6 +56,16 @@ def test_of_two_experiments_the_first_has_precedence_and_the_second_the_rest() -
             found[scenario, one.name] += 1
     assert found["cart", "second"] == 2_000
     assert found["home", "first"] == pytest.approx(1_000, abs=100)
+
+
+def test_what_is_over_needs_no_model() -> None:
+    now = datetime(2026, 5, 1, tzinfo=UTC)
+    times = {"over": now, "under-way": now + timedelta(days=1), "endless": None}
+    declared = {
+        name: {"until": until, "variants": {"a": {"model": "m1"}, "b": {"model": name}}}
+        for name, until in times.items()
+    }
+    assert book(**declared).models(now) == ["endless", "m1", "under-way"]
 
 
 @pytest.mark.parametrize(

@@ -103,7 +103,9 @@ def test_draws_are_read_with_what_each_policy_wanted() -> None:
         )
     ]
     write_deltalake(tables.RECOMMENDATIONS.uri, offline_data.arrow(tables.RECOMMENDATIONS, rows), mode="append")
-    first, second = read_draws("e")
+    later = BEGIN + timedelta(days=1)
+    first, second = read_draws("e", later)
+    assert read_draws("e", BEGIN) == [], "they may still be clicked"
     assert (first.person, first.clicked, second.clicked) == ("ada", True, False)
     assert first.wanted == {"control": 1, AS_SERVED: 1, "next": 0}
     assert list(first.ranks) == [1, 0]

@@ -18,7 +18,6 @@ from training.watched_clicks import judge_clicks
 pytestmark = pytest.mark.usefixtures("warehouse")
 
 
-
 def shown(version: str, at: datetime, customers: int, click_rate: float) -> list[dict[str, Any]]:
     """A list of five products for each customer."""
     clicked = np.random.default_rng(1).random((customers, 5)) < click_rate
