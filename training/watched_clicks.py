@@ -1,7 +1,7 @@
 """Whether customers click less on what a promoted version recommends than on what the version before did.
 
-The two were not shown to the same kind of customers at the same time, as in an experiment: so only a fall that is large, and
-larger than chance at all looks together, is a reason to go back.
+The two were not shown to the same customers at the same time, as in an experiment: so the version before is looked at in
+the same hours of its days, and only a fall that is large, and larger than chance at all looks together, is a reason to go back.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ def judge_clicks(in_force: Promotion, before: str | None, limits: WatchSettings)
     if before is None or not tables.OUTCOMES.exists():
         return "", []
     promoted = datetime.fromisoformat(in_force.at)
-    then = Summary.of(_click_rates(before, promoted - timedelta(days=_DAYS_BEFORE), promoted))
     # What was shown just now may still be clicked.
     over = datetime.now(UTC) - timedelta(minutes=get_settings().outcomes.click_minutes)
     now = Summary.of(_click_rates(in_force.version, promoted, over))
+    then = Summary.of(_click_rates(before, promoted - timedelta(days=_DAYS_BEFORE), promoted, each_day=over - promoted))
     found = difference(then, now, _PLANNED)
     if found.high is None:
         return "", []
@@ -39,14 +39,19 @@ def judge_clicks(in_force: Promotion, before: str | None, limits: WatchSettings)
     return told, []
 
 
-def _click_rates(version: str, since: datetime, until: datetime) -> Floats:
-    """Of the customers who saw a version's products in a span of time, the share that each clicked; shape (customers,)."""
+def _click_rates(version: str, since: datetime, until: datetime, each_day: timedelta = timedelta(days=1)) -> Floats:
+    """Of the customers who saw a version's products in a span of time, the share that each clicked; shape (customers,).
+
+    Args:
+        each_day: count only so long from the beginning of each day, days being counted from ``since``.
+    """
     with outcome_tables() as connection:
         found = connection.execute(
             f"""SELECT (count(item.clicked_at) / count(*))::DOUBLE AS rate
             FROM (SELECT person, unnest(items) AS item FROM delta_scan('{tables.OUTCOMES.uri}')
-                  WHERE model_version = $version AND shown_at >= $since AND shown_at < $until)
+                  WHERE model_version = $version AND shown_at >= $since AND shown_at < $until
+                  AND (epoch(shown_at) - epoch($since::TIMESTAMPTZ)) % 86400 < $seconds)
             GROUP BY person""",
-            {"version": version, "since": since, "until": until},
+            {"version": version, "since": since, "until": until, "seconds": each_day.total_seconds()},
         ).fetchnumpy()
     return np.asarray(found["rate"], dtype=float)

@@ -63,6 +63,19 @@ def test_otherwise_the_version_stays(before: float, after: float) -> None:
     assert reasons == []
 
 
+def test_the_version_before_is_looked_at_in_the_same_hours_of_its_days() -> None:
+    """Shoppers who look around at night click less, whatever they are shown."""
+    promoted = datetime.now(UTC) - timedelta(hours=6)
+    rows = [
+        *shown("v1", promoted - timedelta(days=2) + timedelta(hours=3), 1_500, 0.06),
+        *shown("v1", promoted - timedelta(days=2) + timedelta(hours=15), 1_500, 0.5),
+        *shown("v2", promoted + timedelta(hours=3), 1_500, 0.06),
+    ]
+    write_deltalake(tables.OUTCOMES.uri, offline_data.arrow(tables.OUTCOMES, rows), mode="overwrite")
+    told, reasons = judge_clicks(Promotion("v2", promoted.isoformat(), ""), "v1", WatchSettings())
+    assert (told[:9], reasons) == ("clicks on", [])
+
+
 def test_without_enough_outcomes_nothing_is_said() -> None:
     assert judged(0.12, 0.0, customers=50) == ("", [])
     assert judge_clicks(Promotion("v2", datetime.now(UTC).isoformat(), ""), None, WatchSettings()) == ("", [])
