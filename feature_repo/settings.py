@@ -13,7 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -545,6 +545,14 @@ def get_settings() -> Settings:
     _refuse_unknown_variables()
     try:
         return Settings()
+    except ValidationError as error:
+        # Without the values: some are secret.
+        faults = [
+            f"{'.'.join(map(str, one['loc']))}: {one['msg'].removeprefix('Value error, ')}" for one in error.errors()
+        ]
+        raise SettingsError(
+            f"settings cannot be used: {'; '.join(faults)}; `python -m feature_repo.settings` lists those there are"
+        ) from error
     except ValueError as error:
         raise SettingsError(f"settings cannot be used: {error}") from error
 
