@@ -100,7 +100,7 @@ class Visitors:
             categories=of_items(attributes.category, UNKNOWN),
             departments=of_items(attributes.department, UNKNOWN),
             brands=of_items(attributes.brand, UNKNOWN),
-            log_prices=of_items(log_prices(attributes.price), np.nan),
+            log_prices=log_prices(of_items(attributes.price, np.nan)),
             shown=shown,
             shown_positions=shown_positions,
             shown_hours=shown_hours,

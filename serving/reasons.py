@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
-import numpy as np
-
 from feature_repo.aggregates import Action
 from feature_repo.shelf import UNKNOWN, Shelf
 from feature_repo.visitors import Visitors
@@ -56,6 +54,8 @@ class Reasons:
         self._about = about
         self._within = _last_level(category) if category else None
         self._words = {segment.kind: segment.word for segment in segments}
+        # The latest last, so that it is what remains.
+        self._last_actions = dict(zip(visitor.items[0, ::-1].tolist(), visitor.actions[0, ::-1].tolist(), strict=True))
 
     def of(self, source: Source, row: int, anchor: int) -> str:
         """The reason for one product, by what proposed it and the product it goes with."""
@@ -96,8 +96,7 @@ class Reasons:
         return f"because you bought {name}" if bought else f"because you viewed {name}"
 
     def _last_action(self, row: int) -> int:
-        places = np.flatnonzero(self._visitor.items[0] == row)
-        return int(self._visitor.actions[0][places[0]]) if len(places) else 0
+        return self._last_actions.get(row, 0)
 
 
 def _last_level(path: str) -> str:

@@ -13,15 +13,16 @@ NO_ROWS: Codes = np.empty(0, dtype=np.int32)
 
 def best(scores: NDArray[np.floating], allowed: Mask, most: int) -> Codes:
     """Allowed rows with the highest scores, best first; of equal scores, the lower row first."""
-    rows = np.flatnonzero(allowed).astype(np.int32)
-    return rows[strongest(rows, scores[rows], most)]
+    rows: Codes = np.arange(len(scores), dtype=np.int32)
+    found = rows[strongest(rows, np.where(allowed, scores, -np.inf), most)]
+    return found[allowed[found]]
 
 
 def strongest(codes: Codes, strengths: NDArray[np.floating], most: int) -> NDArray[np.intp]:
     """Places of the highest strengths, best first; of equal ones, the lower code first."""
     places: NDArray[np.intp] = np.arange(len(codes))
     if most < len(codes):
-        least = -np.partition(-strengths, most - 1)[most - 1]
+        least = np.partition(strengths, len(strengths) - most)[len(strengths) - most]
         places = np.flatnonzero(strengths >= least)
     return places[np.lexsort((codes[places], -strengths[places]))][:most]
 

@@ -164,7 +164,8 @@ def taste(situation: Situation, most: int) -> Proposal:
     if situation.space is None or situation.embeddings is None or not situation.embeddings.visitors[0].any():
         return _NOTHING
     factors = situation.space.factors
-    scores = factors.directions @ situation.embeddings.visitors[0] * factors.lengths
+    scores = factors.directions @ situation.embeddings.visitors[0]
+    scores *= factors.lengths
     rows = best(scores, situation.allowed & factors.known, most)
     return rows, np.clip(scores[rows], 0.0, 1.0)
 
@@ -263,8 +264,7 @@ def likeness(items: Items, rows: Codes, others: Codes) -> Floats:
     def same(codes: Codes) -> NDArray[np.bool_]:
         return (codes[rows][:, None] == codes[others][None, :]) & (codes[rows] != UNKNOWN)[:, None]
 
-    prices = log_prices(items.price)
-    near = np.exp2(-np.abs(prices[rows][:, None] - prices[others][None, :]))
+    near = np.exp2(-np.abs(log_prices(items.price[rows])[:, None] - log_prices(items.price[others])[None, :]))
     return (
         0.4 * same(items.category) + 0.2 * same(items.department) + 0.2 * same(items.brand) + 0.2 * np.nan_to_num(near)
     )

@@ -256,6 +256,15 @@ CASES: dict[str, tuple[Case, ...]] = {
         ({"shelfwise_rules_refused": "1x90"}, 30, {}),
         ({"shelfwise_rules_refused": "0x90"}, 30, None),
     ),
+    "ShelfwiseExperimentsRefused": (
+        ({"shelfwise_experiments_refused": "1x90"}, 30, {}),
+        ({"shelfwise_experiments_refused": "0x90"}, 30, None),
+    ),
+    "ShelfwiseAnswersLost": (
+        ({"shelfwise_answers_lost_total": "0+2x90", "shelfwise_answers_logged_total": "0+100x90"}, 30, {}),
+        ({"shelfwise_answers_lost_total": "0x90", "shelfwise_answers_logged_total": "0+100x90"}, 30, None),
+        ({"shelfwise_answers_lost_total": "0+9x10 90x80", "shelfwise_answers_logged_total": "0+1x90"}, 60, None),
+    ),
     "ShelfwiseOtherAlarm": (
         ({'shelfwise_alarm{check="new",subject="x"}': "1x90"}, 30, {"check": "new", "subject": "x"}),
         ({'shelfwise_alarm{check="new",subject="x"}': "0x90"}, 30, None),
