@@ -214,12 +214,9 @@ def _closeness(codes: Codes, owner: NDArray[np.integer], embeddings: Embeddings)
     of_visitors = np.stack([embeddings.visitors, embeddings.last, embeddings.session], axis=1)
     known = (lengths > 0)[:, None] & np.any(of_visitors, axis=2)[owner]
     # One visitor's need not be copied for each of his candidates.
-    theirs = (
-        of_visitors[owner]
-        if len(of_visitors) > 1
-        else np.broadcast_to(of_visitors, (len(codes), *of_visitors.shape[1:]))
-    )
-    products = np.where(known, np.einsum("nf,nvf->nv", directions, theirs), np.nan)
+    alone = len(of_visitors) == 1
+    products = directions @ of_visitors[0].T if alone else np.einsum("nf,nvf->nv", directions, of_visitors[owner])
+    products = np.where(known, products, np.nan)
     return {
         "als_score": products[:, 0] * lengths,
         "similarity_to_last": products[:, 1],
@@ -235,11 +232,15 @@ def _affinities(visitors: Visitors, candidates: Items, owner: NDArray[np.integer
     interest = visitors.interest
     total = interest.sum(axis=1)
     weights = interest / np.where(total > 0, total, 1.0)[:, None]
+    informed = total[owner] > 0
 
     def share(theirs: Codes, own: Codes) -> Floats:
-        same = theirs[owner] == own[:, None]
-        shares = np.einsum("nk,nk->n", weights[owner], same)
-        return np.where(total[owner] > 0, np.where(own == UNKNOWN, 0.0, shares), np.nan)
+        if len(visitors) == 1:  # the same in a few steps; codes begin with UNKNOWN, -1
+            kinds = int(own.max(initial=UNKNOWN)) + 2
+            shares = np.bincount(theirs[0] + 1, weights[0], minlength=kinds)[own + 1]
+        else:
+            shares = np.einsum("nk,nk->n", weights[owner], theirs[owner] == own[:, None])
+        return np.where(informed, np.where(own == UNKNOWN, 0.0, shares), np.nan)
 
     priced = np.where(np.isnan(visitors.log_prices), 0.0, weights)
     mass = priced.sum(axis=1)

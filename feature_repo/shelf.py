@@ -154,7 +154,7 @@ class Shelf:
         rows: row by product id.
         popular: all rows, the most popular first.
         trending: rows that are asked for more now than usual, the most striking first; often none.
-        arrivals: rows of products that are new in the shop.
+        arrivals: rows of products that are new in the shop, those first that were shown least.
         successors: how strongly its products point to each other.
     """
 
@@ -231,7 +231,8 @@ def _arrivals(items: Items) -> Codes:
     """Rows that have come lately and after the rest: when a whole catalogue is new, no product of it is."""
     age = items.rates["age_days"]
     oldest = np.max(age, initial=0.0, where=np.isfinite(age))
-    return np.flatnonzero((age <= NEW_DAYS) & (age < oldest - FIRST_LOAD_DAYS)).astype(np.int32)
+    rows = np.flatnonzero((age <= NEW_DAYS) & (age < oldest - FIRST_LOAD_DAYS)).astype(np.int32)
+    return rows[np.argsort(items.sums["impressions_7d"][rows], kind="stable")]
 
 
 def department_of(category: Any) -> str | None:

@@ -12,7 +12,7 @@ from scipy.sparse import csr_matrix
 
 from feature_repo.aggregates import NEXT
 from feature_repo.reading import Floats
-from feature_repo.ties import Codes, Ties
+from feature_repo.ties import Codes, Ties, first_in_rows
 
 if TYPE_CHECKING:
     from feature_repo.visitors import Visitors
@@ -62,9 +62,7 @@ class Successors:
 
 def latest(visitors: Visitors) -> tuple[Floats, Floats, Floats]:
     """Weights of each visitor's latest products: of this visit, of earlier ones, and of all; shape (rows, k) each."""
-    counted = (visitors.items >= 0) & (visitors.interest > 0)
-    same = (visitors.items[:, :, None] == visitors.items[:, None, :]) & counted[:, None, :]
-    first = counted & ~np.tril(same, k=-1).any(axis=2)
+    first = first_in_rows(visitors.items, (visitors.items >= 0) & (visitors.interest > 0))
 
     def weights(chosen: NDArray[np.bool_]) -> Floats:
         place = np.cumsum(chosen, axis=1)

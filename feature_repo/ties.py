@@ -6,6 +6,7 @@ Only those are held and looked at, so that a request costs the same in a large c
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -84,6 +85,18 @@ class Ties:
         first, last = np.searchsorted(self.pairs, [visitor * self.products, (visitor + 1) * self.products])
         codes = (self.pairs[first:last] - visitor * self.products).astype(np.int32)
         return codes, self.strengths[first:last]
+
+
+def first_in_rows(codes: Codes, counted: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Which of the counted codes are the first of their kind in their row, both of shape (rows, k)."""
+    repeats = (codes[:, :, None] == codes[:, None, :]) & counted[:, None, :] & _earlier(codes.shape[1])
+    return counted & ~repeats.any(axis=2)
+
+
+@cache
+def _earlier(k: int) -> NDArray[np.bool_]:
+    """Which of k places stand before which, shape (k, k)."""
+    return np.tri(k, k=-1, dtype=bool)
 
 
 def first_of_runs(values: NDArray[np.integer]) -> NDArray[np.intp]:

@@ -21,7 +21,8 @@ def fatigue(rows: Codes, visitor: Visitors) -> Floats:
     him less than it interests him.
     """
     shown, hours = visitor.shown[0], visitor.shown_hours[0]
-    tiring = (shown != UNKNOWN) & ~np.isin(shown, visitor.items[0])
+    # Many times as fast as np.isin on so few.
+    tiring = (shown != UNKNOWN) & ~(shown[:, None] == visitor.items[0]).any(axis=1)
     if not tiring.any():
         return np.ones(len(rows))
     times = np.bincount(

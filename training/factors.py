@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from feature_repo.shelf import UNKNOWN, Codes, Shelf
+from feature_repo.ties import first_in_rows
 from feature_repo.visitors import Visitors
-
-Vectors = NDArray[np.float32]
+from training.cells import Cells, Partition, Vectors
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,11 @@ class ItemFactors:
         vectors = self.vectors.astype(np.float64)
         return vectors.T @ vectors + self.regularization * np.eye(vectors.shape[1])
 
+    @cached_property
+    def partition(self) -> Partition:
+        """The products by direction; learnt when it is asked for first."""
+        return Partition.of(self.vectors)
+
     def on(self, shelf: Shelf) -> PlacedFactors:
         """The vectors in the order of the shelf's rows; zero for products that the model does not know."""
         placed = np.zeros((len(shelf), self.vectors.shape[1]), dtype=np.float32)
@@ -48,7 +53,7 @@ class ItemFactors:
         placed[rows[rows != UNKNOWN]] = self.vectors[rows != UNKNOWN]
         lengths = np.linalg.norm(placed, axis=1).astype(np.float32)
         scale = np.where(lengths > 0, lengths, 1).astype(np.float32)
-        return PlacedFactors(self, placed / scale[:, None], lengths)
+        return PlacedFactors(self, placed / scale[:, None], lengths, self.partition.on(rows, self.vectors))
 
 
 @dataclass(frozen=True)
@@ -59,11 +64,13 @@ class PlacedFactors:
         factors: as learnt.
         directions: scaled to length 1, shape (len(shelf), factors); zero for products that the model does not know.
         lengths: what they were scaled by, 0 for those products, shape (len(shelf),).
+        cells: where to look for products in some direction.
     """
 
     factors: ItemFactors
     directions: Vectors
     lengths: NDArray[np.float32]
+    cells: Cells
 
     @cached_property
     def known(self) -> NDArray[np.bool_]:
@@ -112,7 +119,4 @@ class PlacedFactors:
 
 def _first_of_each(items: Codes, weights: NDArray[np.float64]) -> NDArray[np.float64]:
     """1 where an interaction of some weight is the visitor's first with that product, else 0."""
-    counted = np.where(weights > 0, items, UNKNOWN)
-    same = counted[:, :, None] == counted[:, None, :]
-    repeated = np.tril(same, k=-1).any(axis=2)
-    return ((counted != UNKNOWN) & ~repeated).astype(float)
+    return first_in_rows(items, (weights > 0) & (items != UNKNOWN)).astype(float)

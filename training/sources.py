@@ -28,6 +28,8 @@ from training.space import PlacedSpace
 FAIR_IMPRESSIONS = 100.0
 # What a new product counts to whom it does not suit by any attribute, beside at most 1 for suiting.
 _UNSUITED = 0.1
+# So many new products are looked at, of those that were shown least: enough to find some that suit.
+_ARRIVALS = 1_000
 # Where nothing is known of how soon a product is bought again, it is not offered again before.
 _USUAL_CYCLE_HOURS = 30 * 24.0
 # How much the products that a page is about count in turn: 1, 1/2, 1/3, ...; so many of them.
@@ -163,11 +165,10 @@ def taste(situation: Situation, most: int) -> Proposal:
     """What lies in the direction of the visitor's interests, by ALS with the visitor folded in."""
     if situation.space is None or situation.embeddings is None or not situation.embeddings.visitors[0].any():
         return _NOTHING
-    factors = situation.space.factors
-    scores = factors.directions @ situation.embeddings.visitors[0]
-    scores *= factors.lengths
-    rows = best(scores, situation.allowed & factors.known, most)
-    return rows, np.clip(scores[rows], 0.0, 1.0)
+    cells = situation.space.factors.cells
+    rows, scores = cells.towards(situation.embeddings.visitors[0], situation.allowed, most)
+    first = strongest(rows, scores, most)
+    return rows[first], np.clip(scores[first].astype(float), 0.0, 1.0)
 
 
 def similar(situation: Situation, most: int) -> Proposal:
@@ -195,11 +196,14 @@ def alike(situation: Situation, most: int) -> Proposal:
 
 
 def new(situation: Situation, most: int) -> Proposal:
-    """New arrivals that have not been shown often yet: those first that suit by attributes and were shown least."""
-    arrivals = situation.shelf.arrivals
-    shown = situation.shelf.items.sums["impressions_7d"][arrivals]
-    waiting = situation.allowed[arrivals] & (shown < FAIR_IMPRESSIONS)
-    rows, shown = arrivals[waiting], shown[waiting]
+    """New arrivals that have not been shown often yet: those first that suit by attributes and were shown least.
+
+    Where a thousand are waiting, the others' turn comes when these have been shown.
+    """
+    rows = first_allowed(situation.shelf.arrivals, situation.allowed, max(most, _ARRIVALS))
+    shown = situation.shelf.items.sums["impressions_7d"][rows]
+    waiting = shown < FAIR_IMPRESSIONS
+    rows, shown = rows[waiting], shown[waiting]
     if not len(rows):
         return _NOTHING
     suits = _suits(situation.visitor, situation.shelf.items, rows)
@@ -316,7 +320,7 @@ def _popularity(shelf: Shelf, rows: Codes) -> Floats:
 
 def _in_order(codes: Codes, situation: Situation, most: int) -> Proposal:
     """The allowed of some products in their order, with scores 1, 1/2, 1/3, ..."""
-    rows = codes[situation.allowed[codes]][:most]
+    rows = first_allowed(codes, situation.allowed, most)
     return rows, 1 / np.arange(1, len(rows) + 1)
 
 
