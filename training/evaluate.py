@@ -82,6 +82,8 @@ def run(args: argparse.Namespace) -> int:
     if not comparisons:
         raise InputError("no model that was chosen has anything to answer after --train-until")
     show(comparisons, Console())
+    if args.check_leaks:  # what leaks ends the command
+        print("no model answered otherwise where the future was another: no leaks")
     if args.report:
         about = {
             "data": str(args.data),
