@@ -123,6 +123,9 @@ class CollectorSettings(Section):
         SecretStr("demo-write-key"),
         description="the write key that trackers must send (basic auth user name)",
     )
+    requests_per_second: float = Field(
+        0.0, ge=0, description="most requests per second with the write key, beyond which it answers 429; 0: no limit"
+    )
     max_event_bytes: int = Field(32_768, description="largest single event accepted (Segment's limit: 32 KB)")
     max_body_bytes: int = Field(512_000, description="largest request body accepted (Segment's limit: 500 KB)")
     ack_timeout_seconds: float = Field(10.0, description="how long to wait for Kafka before answering 503")

@@ -5,6 +5,7 @@ An answer of 200 means that Kafka has acknowledged every event of the request.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -23,6 +24,7 @@ from starlette.routing import Route
 
 from feature_repo.contract import Event, Violation, check
 from feature_repo.errors import UnavailableError
+from feature_repo.rate_limit import RateLimit
 from feature_repo.settings import Settings
 from ingestion.collector_events import apply_batch_defaults, made_by_sdk, stamp
 from ingestion.collector_kafka import AcknowledgedProducer, KafkaProbe, Message
@@ -73,6 +75,8 @@ class Collector:
         self._limits = settings.collector
         self._producer = AcknowledgedProducer(settings.kafka, settings.collector.ack_timeout_seconds)
         self._probe = KafkaProbe(settings.kafka)
+        rate = settings.collector.requests_per_second
+        self._rate = RateLimit(rate) if rate else None
         self.metrics = Metrics()
 
     @asynccontextmanager
@@ -88,7 +92,7 @@ class Collector:
         An invalid event is refused, with the reason, except if a tracker's library sent it. Such a library drops what is
         refused, and nobody reads the answer: the event goes the way of a batch's, so that the quarantine keeps it.
         """
-        event = await read_json(request, self._limits)
+        event = await self._read(request)
         event["type"] = CALLS[request.url.path]
         message = self._message(stamp(event, datetime.now(UTC)))
         violation = check(event)
@@ -100,7 +104,7 @@ class Collector:
 
     async def take_batch(self, request: Request) -> Response:
         """``POST /v1/batch``: invalid events go the same way as valid ones, so that the quarantine keeps them."""
-        batch = await read_json(request, self._limits)
+        batch = await self._read(request)
         events = batch.get("batch")
         if not isinstance(events, list):
             raise Refusal(400, "missing_field", "a batch call needs `batch`, a list of events", "batch")
@@ -110,6 +114,14 @@ class Collector:
                 stamp(apply_batch_defaults(event, batch), received)
         await self._send([self._message(event) for event in events])
         return _json({"success": True, **self._count(events, [check(event) for event in events])})
+
+    async def _read(self, request: Request) -> dict[str, Any]:
+        """What was sent with the write key, unless there was too much of it lately: libraries send again after 429."""
+        document = await read_json(request, self._limits)
+        if self._rate and (wait := self._rate.wait(time.monotonic())):
+            retry = {"Retry-After": str(math.ceil(wait))}
+            raise Refusal(429, "too_many_requests", "more requests with this key than agreed", headers=retry)
+        return document
 
     def _message(self, event: Any) -> Message:
         value = self._encode(event)

@@ -67,6 +67,16 @@ def test_write_key_in_the_address(client: TestClient) -> None:
     assert client.post("/v1/track?writeKey=wrong", json=VIEW).status_code == 503  # basic auth has the last word
 
 
+def test_more_requests_than_agreed_are_to_come_again() -> None:
+    limits = CollectorSettings(write_key=KEY, requests_per_second=2)
+    settings = Settings(kafka=KafkaSettings(bootstrap="127.0.0.1:1"), collector=limits)
+    with TestClient(create_app(settings), raise_server_exceptions=False) as client:
+        asked = [client.post("/v1/track", json=VIEW, auth=(key, "")) for key in ("wrong", KEY, KEY, "wrong", KEY, KEY)]
+    assert [answer.status_code for answer in asked] == [401, 503, 503, 401, 429, 429]
+    assert refusal(asked[-1]) == (429, "too_many_requests", None)
+    assert asked[-1].headers["retry-after"] == "1"
+
+
 @pytest.mark.parametrize("path", CALLS)
 def test_every_call_reaches_kafka_or_says_that_it_did_not(client: TestClient, path: str) -> None:
     answer = client.post(path, json=VIEW, headers={"Content-Type": "text/plain"})
