@@ -268,7 +268,9 @@ def main() -> None:
         help="events per second meanwhile; 0: none (default: %(default)s)",
     )
     args = parser.parse_args()
-    settings = {"TRAINING__CANDIDATES": args.candidates, "SERVING__READ_TIMEOUT_MS": 1_000}
+    # What is measured is the whole answer, and nothing is refused.
+    serving = {"READ_TIMEOUT_MS": 1_000, "DEADLINE_MS": 10_000, "MAX_CONCURRENCY": 1_000}
+    settings = {"TRAINING__CANDIDATES": args.candidates, **{f"SERVING__{name}": at for name, at in serving.items()}}
     with tempfile.TemporaryDirectory() as folder, stack(Path(folder), settings), ExitStack() as running:
         customers = prepare(args.events, args.customers, args.products)
         logs, enter = Path(folder), running.enter_context

@@ -51,6 +51,7 @@ class Show:
         self._console = console
         self._collector = collector_listener(settings).url
         self._serving = serving_listener(settings).url
+        self._may_ask = settings.serving.authorization
         key = settings.collector.write_key.get_secret_value()
         self._authorization = "Basic " + base64.b64encode(f"{key}:".encode()).decode()
         rows = pq.read_table(settings.home / "simulator" / "catalog.parquet").to_pylist()
@@ -58,7 +59,7 @@ class Show:
 
     def recommend(self, customer: str) -> Answer:
         """What the service recommends to an anonymous customer now."""
-        return _post(f"{self._serving}/recommend", {"anonymous_id": customer, "k": K})
+        return _post(f"{self._serving}/recommend", {"anonymous_id": customer, "k": K}, self._may_ask)
 
     def play(self) -> Round:
         """Play a handful of customers, show the first one's lists and everybody's times; returns the first round.

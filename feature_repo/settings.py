@@ -7,13 +7,14 @@ that is not declared below is refused in both places, so that a misspelt setting
 
 from __future__ import annotations
 
+import base64
 import os
 from enum import StrEnum
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -35,6 +36,13 @@ class Section(BaseModel):
     """A group of settings; unknown keys are refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def _sendable(key: SecretStr) -> SecretStr:
+    text = key.get_secret_value()
+    if not text or ":" in text or not text.isascii():
+        raise ValueError("a key has one character or more, of ASCII, and no colon")
+    return key
 
 
 class KafkaSettings(Section):
@@ -439,7 +447,28 @@ class ServingSettings(Section):
     workers: int = Field(1, description="worker processes")
     max_k: int = Field(100, description="most recommendations one request may ask for")
     snapshot_seconds: float = Field(1.0, description="how often the worker looks for item features that changed")
-    read_timeout_ms: int = Field(50, description="how long to wait for the customer's features before falling back")
+    stale_seconds: float = Field(
+        30.0, gt=0, description="item features in memory that are older than this are told (`degraded`), and not ready"
+    )
+    deadline_ms: float = Field(
+        50.0,
+        gt=0,
+        description="time in which a request is answered: what does not fit is left out, and told (`degraded`)",
+    )
+    read_timeout_ms: float = Field(
+        25.0, gt=0, description="share of the deadline that reading the customer's features may take"
+    )
+    max_concurrency: int = Field(
+        32, ge=1, description="requests that a worker has in hand at once; beyond, it answers 429 with Retry-After"
+    )
+    read_keys: tuple[Annotated[SecretStr, AfterValidator(_sendable)], ...] = Field(
+        (),
+        description='keys of which a request for recommendations must send one (basic auth user name), as ["..."]; none: '
+        "anybody may ask",
+    )
+    requests_per_second: float = Field(
+        0.0, ge=0, description="most requests per second with one key (of each worker); 0: no limit"
+    )
     max_body_bytes: int = Field(65_536, description="largest request body accepted")
     model_poll_seconds: float = Field(5.0, description="how often the worker looks for a newer model or changed rules")
     rules_file: str = Field("", description="TOML file of the shop's own scenarios and rules; empty: none")
@@ -447,6 +476,14 @@ class ServingSettings(Section):
     log_answers: bool = Field(
         True, description="whether answers are sent to Kafka, so that outcomes can be counted by what was answered"
     )
+
+    @property
+    def authorization(self) -> dict[str, str]:
+        """The headers that let a request for recommendations in."""
+        if not self.read_keys:
+            return {}
+        user = f"{self.read_keys[0].get_secret_value()}:"
+        return {"Authorization": f"Basic {base64.b64encode(user.encode()).decode()}"}
 
 
 class AutomationSettings(Section):

@@ -3,6 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Missing(StrEnum):
+    """What an answer had to do without; the values are what clients see in ``degraded``."""
+
+    CUSTOMER = "customer"  # his features could not be read in time
+    RANKER = "ranker"  # no time was left for it: in the order of the sources' strengths
+    EXPLANATIONS = "explanations"  # nor for them, although they were asked for
+    EXPLORATION = "exploration"  # nor for what an experiment draws
+    MODEL = "model"  # there is none that can be used
+    CATALOGUE = "catalogue"  # the item features in memory are stale, or not there
 
 
 @dataclass(frozen=True)
@@ -34,8 +46,15 @@ class ExplainedItem(Item):
 
 @dataclass(frozen=True)
 class Result:
-    """Recommended products and what they rest on."""
+    """Recommended products and what they rest on.
+
+    Attributes:
+        degraded: what was missing.
+        catalogue_at: as of when the item features are, epoch seconds; None without any.
+    """
 
     items: list[Item]
     model_version: str | None
     fallback: str | None
+    degraded: tuple[Missing, ...] = ()
+    catalogue_at: float | None = None

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import random
 import time
-from collections import Counter
 from importlib.resources import files
 from typing import Any
 
-import orjson
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.docs import get_swagger_ui_html
@@ -19,25 +15,27 @@ from starlette.routing import Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from serving import metrics
-from serving.answer_log import AnswerLog, record_of
-from serving.answers import Result
-from serving.customers import CustomerFeatures
-from serving.experiments import Trial, answers_of
-from serving.problems import BodyLimit, StrictJsonRoute, error_response, of_validation
+from serving.admission import ARRIVED, Admission
+from serving.answering import Answering
+from serving.problems import BodyLimit, error_response, of_validation
 from serving.requests import Answer, ErrorAnswer, RecommendRequest
 from serving.runtime import Runtime
 from training.scenarios import Need
 
 _DESCRIPTION = """Recommendations from what customers are doing now. Every answer says where it comes from (`source`,
-`reason`, `fallback`, `model_version`) and how old the customer's features are (`feature_age_ms`); with `explain`, also
-what moved each score."""
+`reason`, `fallback`, `model_version`), what it had to do without (`degraded`), and how old the features are (`feature_age_ms`,
+`catalogue_age_ms`); with `explain`, also what moved each score."""
 _RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {"model": Answer},
     400: {"model": ErrorAnswer, "description": "the body is not JSON"},
+    401: {
+        "model": ErrorAnswer,
+        "description": "no key was sent, or a wrong one, where one is needed (basic auth user name)",
+    },
     413: {"model": ErrorAnswer, "description": "the body is too large"},
     415: {"model": ErrorAnswer, "description": "the body is not declared as application/json"},
     422: {"model": ErrorAnswer, "description": "a field is missing, unknown or out of range"},
+    429: {"model": ErrorAnswer, "description": "too many requests; `Retry-After` says when to ask again"},
 }
 # What to name in an error where a scenario lacks what it needs.
 _FIELDS = {
@@ -50,38 +48,25 @@ _FIELDS = {
 def create_app(runtime: Runtime) -> FastAPI:
     """The application that BentoML mounts; answers from ``runtime`` once that has been started."""
     app = FastAPI(title="Shelfwise recommendations", description=_DESCRIPTION, docs_url=None, redoc_url=None)
-    app.router.route_class = StrictJsonRoute
     app.add_middleware(BodyLimit, limit=runtime.settings.serving.max_body_bytes)
     app.add_exception_handler(RequestValidationError, of_validation)
     app.add_exception_handler(HTTPException, _http_problem)
     app.add_exception_handler(Exception, _unexpected)
     _add_docs(app)
+    app.router.route_class = Admission(runtime.settings.serving).route()
+    answering = Answering(runtime)
 
     @app.post("/recommend", responses=_RESPONSES, response_model=None, summary="products for a customer and a place")
-    async def recommend(body: RecommendRequest) -> Response:
-        begun = time.perf_counter()
-        composition = runtime.engine.compositions.get(body.scenario)
-        if composition is None:
-            known = ", ".join(runtime.engine.compositions)
-            return error_response(422, "unknown_value", f"scenario: there are {known}", "scenario")
-        asked, unit = composition, body.user_id or body.anonymous_id
-        assigned = runtime.engine.state.experiments.assigned(body.scenario, unit, composition, time.time())
-        if assigned:
-            composition = assigned.composition
-        if composition.needs and not any(_is_met(need, body) for need in composition.needs):
-            return _lacks(body.scenario, composition.needs)
-        ids = [customer_id for customer_id in (body.user_id, body.anonymous_id) if customer_id is not None]
-        with metrics.timed("read"):
-            customer = await runtime.customers.read(ids) if ids else None
-        result = runtime.engine.recommend(body, composition, customer, assigned.model if assigned else None)
-        trial = Trial(assigned)
-        if assigned and assigned.experiment.explore and random.random() < assigned.experiment.explore:
-            watched = runtime.engine.state.experiments.watched(assigned, body.scenario, asked)
-            result = trial.explore(
-                result,
-                answers_of(watched, lambda one: runtime.engine.recommend(body, one.composition, customer, one.model)),
-            )
-        return _answer(runtime.answers, body.scenario, unit, result, trial, begun, customer)
+    async def recommend(request: Request, body: RecommendRequest) -> Response:
+        compositions, experiments = runtime.engine.compositions, runtime.engine.state.experiments
+        asked = compositions.get(body.scenario)
+        if asked is None:
+            return error_response(422, "unknown_value", f"scenario: there are {', '.join(compositions)}", "scenario")
+        assigned = experiments.assigned(body.scenario, body.user_id or body.anonymous_id, asked, time.time())
+        needs = assigned.composition.needs if assigned else asked.needs
+        if needs and not any(_is_met(need, body) for need in needs):
+            return _lacks(body.scenario, needs)
+        return await answering.answer(body, asked, assigned, request.scope[ARRIVED])
 
     return app
 
@@ -97,40 +82,6 @@ def _lacks(scenario: str, needs: tuple[Need, ...]) -> Response:
     fields = [field for need in needs for field in _FIELDS[need]]
     message = f"the scenario {scenario!r} needs {' or '.join(fields)}"
     return error_response(422, code, message, fields[0])
-
-
-def _answer(
-    log: AnswerLog | None,
-    scenario: str,
-    unit: str | None,
-    result: Result,
-    trial: Trial,
-    begun: float,
-    customer: CustomerFeatures | None,
-) -> Response:
-    age = None
-    if customer is not None and customer.last_event_at is not None:
-        age = max(time.time() - customer.last_event_at, 0.0)
-        metrics.feature_age.observe(age)
-    body = {
-        "items": result.items,
-        "model_version": result.model_version,
-        "feature_age_ms": None if age is None else round(age * 1000),
-        "fallback": result.fallback,
-        "request_id": os.urandom(8).hex(),
-        "experiment": trial.experiment,
-        "variant": trial.variant,
-    }
-    model = metrics.model_label(result.model_version)
-    metrics.requests.labels(scenario=scenario, fallback=result.fallback or "none", model=model).inc()
-    for source, count in Counter(item.source for item in result.items).items():
-        metrics.recommended.labels(source=source).inc(count)
-    if trial.experiment:
-        metrics.exposures.labels(experiment=trial.experiment, variant=trial.variant).inc()
-    if log:
-        log.add(record_of(body, scenario, unit, trial.noted))
-    metrics.latency.labels(scenario=scenario, model=model).observe(time.perf_counter() - begun)
-    return Response(orjson.dumps(body), media_type="application/json")
 
 
 async def _http_problem(request: Request, error: Exception) -> Response:

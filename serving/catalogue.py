@@ -34,10 +34,12 @@ class CatalogueReader:
 
     Attributes:
         problem: why the latest read failed, or None; "not read yet" before the first.
+        read_at: when the latest read that did not fail had begun, epoch seconds.
     """
 
     def __init__(self, store: FeatureStore, every: float, publish: Callable[[Shelf], None]) -> None:
         self.problem: str | None = "the catalogue has not been read yet"
+        self.read_at = -math.inf
         self._index = OnlineReader(store, "shelf_index")
         self._features = OnlineReader(store, "shelf_features")
         self._every = every
@@ -64,6 +66,7 @@ class CatalogueReader:
             try:
                 shelf = self._read()
                 self._publish(shelf)
+                self.read_at = shelf.at
                 self._note(None)
                 metrics.catalogue_read_at.set(shelf.at)
                 metrics.catalogue_size.set(len(shelf))

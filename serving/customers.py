@@ -1,4 +1,4 @@
-"""Reading a customer's features within the deadline."""
+"""Reading a customer's features within the deadline, and not at all while the store does not answer."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from circuitbreaker import CircuitBreaker, CircuitBreakerError
+
 from feature_repo.online_reading import OnlineReader
 from serving import metrics
 
@@ -16,9 +18,14 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("bentoml.shelfwise")
 
-# After so many failures in a row, reads are skipped for a while: no request shall wait for a store that is gone.
+# After so many failures in a row, nobody asks for a while: no request shall wait for a store that is gone.
 _FAILURES = 3
-_SKIP_SECONDS = 1.0
+_OPEN_SECONDS = 1.0
+# With less time than this, it is not even tried.
+_LEAST_SECONDS = 0.001
+_ROUND_SECONDS = 0.001
+# An id that no customer has: by asking for it, readiness sees whether the store answers again when no customer asks.
+_NOBODY = ""
 
 
 @dataclass(frozen=True)
@@ -29,27 +36,53 @@ class CustomerFeatures:
     last_event_at: float | None
 
 
+class NotRead(Exception):
+    """Nothing is known of a customer, as the store did not answer in time or was not asked."""
+
+
 class CustomerReader:
-    """Reads without blocking the loop; a failure counts as knowing nothing."""
+    """Reads without blocking the loop.
 
-    def __init__(self, store: FeatureStore, timeout_ms: int) -> None:
+    Args:
+        store: the feature store.
+        share_ms: how long one reading may take at most.
+    """
+
+    def __init__(self, store: FeatureStore, share_ms: float) -> None:
         self._features = OnlineReader(store, "customer_features")
-        self._timeout = timeout_ms / 1000
-        self._failures = 0
-        self._skip_until = 0.0
+        self._share = share_ms / 1000
+        self._circuit = CircuitBreaker(
+            failure_threshold=_FAILURES,
+            recovery_timeout=_OPEN_SECONDS,
+            name="customer features",
+        )
+        self._read_guarded = self._circuit(self._read_within)
+        self._told = False
 
-    async def read(self, ids: list[str]) -> CustomerFeatures | None:
-        """The first of the customers of whom something is known; None if there is none or the store does not answer."""
-        if time.monotonic() < self._skip_until:
-            metrics.feature_reads.labels(result="skipped").inc()
-            return None
+    async def read(self, ids: list[str], ends: float = float("inf")) -> CustomerFeatures | None:
+        """The first of the customers of whom something is known; None if there is none.
+
+        Args:
+            ids: of one customer.
+            ends: when the request must be answered, by ``time.perf_counter``.
+
+        Raises:
+            NotRead: the store did not answer in time, or has not lately.
+        """
+        seconds = min(self._share, ends - time.perf_counter())
+        if seconds < _LEAST_SECONDS:
+            metrics.feature_reads.labels(result="late").inc()
+            raise NotRead
         try:
-            async with asyncio.timeout(self._timeout):
-                columns = await self._features.read_async(ids)
+            columns = await self._read_guarded(ids, seconds)
+        except CircuitBreakerError as error:
+            metrics.feature_reads.labels(result="skipped").inc()
+            raise NotRead from error
         except Exception as error:
             self._failed(error)
-            return None
-        self._failures = 0
+            raise NotRead from error
+        if self._told:
+            self._tell(False)
         for row, last_event_at in enumerate(columns["last_event_at"]):
             if last_event_at is not None:
                 metrics.feature_reads.labels(result="found").inc()
@@ -57,10 +90,45 @@ class CustomerReader:
         metrics.feature_reads.labels(result="unknown").inc()
         return None
 
+    async def problem(self) -> str | None:
+        """Why customers' features cannot be read now, or None if they can."""
+        if self._circuit.closed:
+            return None
+        try:
+            await self.read([_NOBODY])
+        except NotRead:
+            return f"customers' features cannot be read: {_words(self._circuit.last_failure)}"
+        return None
+
+    async def _read_within(self, ids: list[str], seconds: float) -> dict[str, list[Any]]:
+        loop = asyncio.get_running_loop()
+        async with asyncio.timeout(None) as limit:
+
+            def one_more_round() -> None:
+                # What has come in time counts, even if the loop was too busy to look at it until now.
+                nonlocal timer
+                timer = loop.call_later(_ROUND_SECONDS, limit.reschedule, 0.0)
+
+            timer = loop.call_later(seconds, one_more_round)
+            try:
+                return await self._features.read_async(ids)
+            finally:
+                timer.cancel()
+
     def _failed(self, error: Exception) -> None:
         result = "timeout" if isinstance(error, TimeoutError) else "failed"
         metrics.feature_reads.labels(result=result).inc()
-        self._failures += 1
-        if self._failures >= _FAILURES:
-            self._skip_until = time.monotonic() + _SKIP_SECONDS
-            _log.warning("customer features cannot be read (%s): skipped for %s s", error or result, _SKIP_SECONDS)
+        if self._circuit.opened and not self._told:
+            self._tell(True, error)
+
+    def _tell(self, opened: bool, error: Exception | None = None) -> None:
+        self._told = opened
+        metrics.circuit_open.set(opened)
+        if opened:
+            _log.warning("customers' features cannot be read, and are asked for once a second: %s", _words(error))
+        else:
+            _log.info("customers' features are read again")
+
+
+def _words(error: BaseException | None) -> str:
+    return str(error) or "the online store does not answer in time"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import math
 import threading
 import time
 from collections.abc import Mapping
@@ -18,8 +20,9 @@ from feature_repo.reading import Floats
 from feature_repo.shelf import UNKNOWN, Codes, Shelf
 from feature_repo.visitors import DEVICES, Visitors
 from serving import metrics
-from serving.answers import Cause, ExplainedItem, Item, Result
+from serving.answers import Cause, ExplainedItem, Item, Missing, Result
 from serving.customers import CustomerFeatures
+from serving.expected import Expected
 from serving.experiments import Experiments
 from serving.explanations import explain_ranker, explain_source
 from serving.fatigue import fatigue
@@ -33,6 +36,10 @@ from training.scenarios import About, Composition, Need, Ranking
 from training.segments import segments_of
 from training.sources import Source
 
+_log = logging.getLogger("bentoml.shelfwise")
+
+# A model that fails does so at each request: that is told once in a while.
+_TELL_SECONDS = 10.0
 _NOTHING: dict[str, list[Any]] = {
     "last_event_at": [None],
     **{aggregate.name: [None] for aggregate in decayed_sums(Entity.CUSTOMER)},
@@ -73,6 +80,11 @@ class State:
             return self
         return replace(self, model=self.models[version], version=version, placed=self.variants.get(version))
 
+    def without_model(self) -> State:
+        """The same, with what does without a model."""
+        placed = PlacedRecommender(self.placed.shelf) if self.placed else None
+        return replace(self, model=None, version=None, placed=placed)
+
 
 class Engine:
     """Holds the newest catalogue, model and rules, and answers from them.
@@ -85,6 +97,8 @@ class Engine:
         book = Rulebook()
         self.state = State(book, book.compositions)
         self._candidates = candidates
+        self._ranking, self._explaining = Expected(), Expected()
+        self._told_at = -math.inf
         self._lock = threading.Lock()
 
     @property
@@ -137,18 +151,41 @@ class Engine:
         composition: Composition,
         customer: CustomerFeatures | None,
         version: str | None = None,
+        ends: float = math.inf,
     ) -> Result:
         """Recommendations in a scenario, for a customer of whom perhaps nothing is known.
 
         Args:
             version: of the model, where a variant answers with one of its own.
+            ends: when they must be there, by ``time.perf_counter``: what would take longer is left out.
         """
         state = self.state.answering(version)
         if state.placed is None or state.rules is None or not len(state.placed.shelf):
             return _without_catalogue(state, request, composition)
-        placed, shelf, now = state.placed, state.placed.shelf, time.time()
+        try:
+            return self._answer(state, state.placed, state.rules, request, composition, customer, ends)
+        except Exception:  # a model that was stored broken can raise anything
+            if state.model is None:
+                raise
+            self._tell_failure(state.version)
+            rest = state.without_model()
+            assert rest.placed is not None
+            return self._answer(rest, rest.placed, state.rules, request, composition, customer, ends)
+
+    def _answer(
+        self,
+        state: State,
+        placed: PlacedRecommender,
+        placed_rules: PlacedRules,
+        request: RecommendRequest,
+        composition: Composition,
+        customer: CustomerFeatures | None,
+        ends: float,
+    ) -> Result:
+        shelf, now, begun = placed.shelf, time.time(), time.perf_counter()
+        degraded = [] if state.model else [Missing.MODEL]
         with metrics.timed("prepare"):
-            rules = state.rules.now_in(request.scenario, now)
+            rules = placed_rules.now_in(request.scenario, now)
             visitor = _visitor(request, composition, customer, shelf, now)
             context = shelf.encode(request.context_items)
             composition = _with_caps(composition, rules, request.filters)
@@ -157,20 +194,36 @@ class Engine:
             weights = _Weights(rules, visitor)
             weigh = weights.of if weights else None
             segments = segments_of(request.country, request.device)
+        ranking, candidates = composition, self._candidates
+        by_ranker = composition.ranking is Ranking.RANKER and placed.knows(visitor, composition)
+        if by_ranker and not self._ranking.fits(request.scenario, ends - begun):
+            degraded.append(Missing.RANKER)
+            ranking, candidates = _by_strength(composition), request.k
         with metrics.timed("rank"):
-            ranked = placed.recommend(
-                visitor, allowed, request.k, self._candidates, composition, context, weigh, segments
-            )
+            ranked = placed.recommend(visitor, allowed, request.k, candidates, ranking, context, weigh, segments)
         with metrics.timed("words"):
             reasons = Reasons(shelf, visitor, composition.about, request.filters.category, segments)
             items = _items(shelf, ranked, reasons)
         fallback = _fallback(placed, visitor, composition, customer, ranked)
-        if request.explain:
-            items = _explained(items, placed, visitor, composition, ranked, weights)
+        done = time.perf_counter()
+        if by_ranker and Missing.RANKER not in degraded:
+            self._ranking.took(request.scenario, done - begun)
+        if request.explain and self._explaining.fits(request.scenario, ends - done):
+            items = _explained(items, placed, visitor, ranking, ranked, weights)
+            self._explaining.took(request.scenario, time.perf_counter() - done)
+        elif request.explain:
+            degraded.append(Missing.EXPLANATIONS)
+            items = [ExplainedItem(**vars(item), why=[]) for item in items]
         if rules.pins:
             allowed[placed.waiting(visitor, composition)] = False
             items = rules.pin(items, allowed, request.k)
-        return Result(items, state.version, fallback if items else "empty")
+        return Result(items, state.version, fallback if items else "empty", tuple(degraded), shelf.at)
+
+    def _tell_failure(self, version: str | None) -> None:
+        metrics.count_error("model_failed")
+        if time.monotonic() - self._told_at > _TELL_SECONDS:
+            self._told_at = time.monotonic()
+            _log.exception("model %s fails; it is answered without a model", version)
 
 
 class _Weights:
@@ -202,10 +255,11 @@ def _placed(model: Recommender | None, shelf: Shelf) -> PlacedRecommender:
 
 def _without_catalogue(state: State, request: RecommendRequest, composition: Composition) -> Result:
     """What was popular when the model was trained, unless it is asked what only the catalogue could tell."""
+    degraded = () if state.model else (Missing.MODEL,)
     filtered = request.filters != _NO_FILTERS or composition.filters != _NO_FILTERS or state.book.exclusions
     fills = composition.fill and composition.about is not About.LIST
     if state.placed is not None or state.model is None or filtered or not fills:
-        return Result([], state.version, "empty")
+        return Result([], state.version, "empty", degraded)
     unwanted = {*request.exclude, *request.context_items}
     ids = [product_id for product_id in state.model.popular if product_id not in unwanted][: request.k]
     source = Source.POPULAR.name.lower()
@@ -250,6 +304,11 @@ def _with_caps(composition: Composition, rules: RulesInForce, filters: Filters) 
         confined |= {"category", "department"}
     caps = tuple(cap for cap in (*composition.caps, *rules.caps) if cap.by not in confined)
     return composition if caps == composition.caps else composition.model_copy(update={"caps": caps})
+
+
+def _by_strength(composition: Composition) -> Composition:
+    """The same scenario without the ranker."""
+    return composition.model_copy(update={"ranking": Ranking.STRENGTH})
 
 
 def _items(shelf: Shelf, ranked: Ranked, reasons: Reasons) -> list[Item]:

@@ -23,7 +23,7 @@ errors = Counter(
 )
 latency = Histogram(
     name="shelfwise_latency_seconds",
-    documentation="time from the parsed request to the answer",
+    documentation="time from the whole request to the answer",
     labelnames=["scenario", "model"],
     buckets=_SECONDS,
 )
@@ -36,6 +36,12 @@ step = Histogram(
 recommended = Counter(
     name="shelfwise_recommended_total", documentation="recommended products by source", labelnames=["source"]
 )
+late = Counter(name="shelfwise_late_answers_total", documentation="answers later than the deadline, in spite of all")
+degraded = Counter(
+    name="shelfwise_degraded_answers_total",
+    documentation="answers by what they had to do without: customer, ranker, explanations, exploration, model, catalogue",
+    labelnames=["missing"],
+)
 feature_age = Histogram(
     name="shelfwise_feature_age_seconds",
     documentation="time since the last event that a customer's features know of",
@@ -43,8 +49,18 @@ feature_age = Histogram(
 )
 feature_reads = Counter(
     name="shelfwise_feature_reads_total",
-    documentation="reads of customer features by result: found, unknown, failed, timeout, skipped",
+    documentation="reads of customer features by result: found, unknown, failed, timeout, skipped (the circuit is open), late",
     labelnames=["result"],
+)
+circuit_open = Gauge(
+    name="shelfwise_circuit_open",
+    documentation="1 while customer features are not asked for, as the online store did not answer",
+    multiprocess_mode="max",
+)
+catalogue_age = Histogram(
+    name="shelfwise_catalogue_age_seconds",
+    documentation="how long before an answer the item features that it rests on were read",
+    buckets=_AGES,
 )
 catalogue_read_at = Gauge(
     name="shelfwise_catalogue_read_timestamp_seconds",
@@ -56,6 +72,11 @@ model_info = Gauge(
     name="shelfwise_model_info",
     documentation="1 for the version in use, 0 for versions used before",
     labelnames=["version"],
+    multiprocess_mode="max",
+)
+model_refused = Gauge(
+    name="shelfwise_model_refused",
+    documentation="1 while the model that should be in use cannot be: an earlier one is, or none",
     multiprocess_mode="max",
 )
 rules_refused = Gauge(
@@ -90,8 +111,10 @@ _model_in_use = ""
 def timed(name: str) -> Iterator[None]:
     """Time a step."""
     begun = time.perf_counter()
-    yield
-    step.labels(step=name).observe(time.perf_counter() - begun)
+    try:
+        yield
+    finally:
+        step.labels(step=name).observe(time.perf_counter() - begun)
 
 
 def use_model(version: str) -> None:

@@ -30,15 +30,19 @@ class ModelWatch:
 
     A model that cannot be used is reported once, and the one before stays in use; at a start, the newest of the
     earlier promotions that can be used takes its place.
+
+    Attributes:
+        problem: why there is no model in use although there should be, or None.
     """
 
     def __init__(self, tag: str, every: float, use: OnModel) -> None:
+        self.problem: str | None = None
         self._name, _, self._version = tag.partition(":")
         self._every = every
         self._use = use
         self._in_use: str | None = None
         self._unusable: set[tuple[str, str]] = set()
-        self._problem = ""
+        self._told = ""
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._loop, name="models", daemon=True)
 
@@ -61,6 +65,13 @@ class ModelWatch:
             return
         if not wanted:
             self._tell_once("no model is promoted yet (`python -m training models`), serving what is popular")
+        self._use_first(wanted)
+        self.problem = (
+            f"no model of {self._name} can be used; the log says why" if wanted and not self._in_use else None
+        )
+        metrics.model_refused.set(bool(wanted) and wanted[0][0] != self._in_use)
+
+    def _use_first(self, wanted: list[tuple[str, str]]) -> None:
         for version, promoted_at in wanted:
             if version == self._in_use:
                 return
@@ -89,9 +100,9 @@ class ModelWatch:
         return True
 
     def _tell_once(self, problem: str) -> None:
-        if problem != self._problem:
+        if problem != self._told:
             _log.warning("%s", problem)
-        self._problem = problem
+        self._told = problem
 
     def _loop(self) -> None:
         while not self._stop.wait(self._every):

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
 from typing import Any
 
 import orjson
 from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.routing import APIRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from serving import metrics
@@ -28,11 +26,13 @@ _CODES = {
 }
 
 
-def error_response(status: int, code: str, message: str, field: str | None = None) -> Response:
+def error_response(
+    status: int, code: str, message: str, field: str | None = None, headers: dict[str, str] | None = None
+) -> Response:
     """An error in the one shape, counted."""
     metrics.count_error(code)
     body = {"error": {"code": code, "message": message, "field": field}}
-    return Response(orjson.dumps(body), status_code=status, media_type="application/json")
+    return Response(orjson.dumps(body), status, headers, media_type="application/json")
 
 
 async def of_validation(request: Request, error: Exception) -> Response:
@@ -65,19 +65,6 @@ class StrictJsonRequest(Request):
     async def json(self) -> Any:
         """The decoded body; raises ``json.JSONDecodeError``."""
         return orjson.loads(await self.body())
-
-
-class StrictJsonRoute(APIRoute):
-    """A route that reads bodies by :class:`StrictJsonRequest`."""
-
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """FastAPI's handler behind the stricter request."""
-        handle = super().get_route_handler()
-
-        async def strict(request: Request) -> Response:
-            return await handle(StrictJsonRequest(request.scope, request.receive))
-
-        return strict
 
 
 class BodyLimit:

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from feature_repo.contract import Identifier
 from feature_repo.filters import Filters
 from feature_repo.settings import get_settings
+from serving.answers import Missing
 from training.scenarios import SCENARIOS
 
 _MAX_K = get_settings().serving.max_k
@@ -88,9 +89,17 @@ class Answer(BaseModel):
     items: list[RecommendedItem]
     model_version: str | None = Field(description="null: there is no model yet")
     feature_age_ms: int | None = Field(description="time since the customer's last known event; null: none known")
+    catalogue_age_ms: int | None = Field(
+        description="how long ago the item features were read that the answer rests on; null: there are none"
+    )
     fallback: Literal["session", "popular", "empty"] | None = Field(
         description="null: as asked for; session: from context_items alone; popular: from what others do; "
         "empty: there is nothing that may be recommended"
+    )
+    degraded: list[Missing] = Field(
+        description="what the answer had to do without. customer: his features could not be read in time; ranker, explanations, "
+        "exploration: no time was left for it; model: there is none that can be used; catalogue: the item features are stale, "
+        "or not there"
     )
     request_id: str = Field(
         description="to be sent with the event Product List Viewed of the page that shows the answer"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -92,7 +93,13 @@ class Runtime:
                 raise InputError(f"model {name}:{version} of an experiment cannot be used: {error}") from error
         self.engine.use_experiments(book, models)
 
-    @property
-    def problem(self) -> str | None:
-        """Why the service cannot answer personally now, or None if it can (as far as there is a model)."""
-        return self._catalogue.problem if self._catalogue else "the service is starting"
+    async def problem(self) -> str | None:
+        """Why the service cannot answer personally now, or None if it can (as far as a model was promoted)."""
+        if self._catalogue is None or self._models is None:
+            return "the service is starting"
+        if self._catalogue.problem:
+            return self._catalogue.problem
+        age = time.time() - self._catalogue.read_at
+        if age > self.settings.serving.stale_seconds:
+            return f"the catalogue was read {age:.0f} s ago: the online store is slow, or this machine too busy"
+        return await self.customers.problem() or self._models.problem

@@ -46,7 +46,7 @@ class Recommendations:
         runtime.stop()
 
     async def __is_ready__(self) -> bool:
-        """Ready while features can be read; a missing model only makes the answers less personal."""
-        if runtime.problem:
-            raise HTTPException(503, detail=runtime.problem)
+        """Ready while features can be read, and a model used if any was promoted; what is missing, an answer does without."""
+        if problem := await runtime.problem():
+            raise HTTPException(503, detail=problem)
         return True

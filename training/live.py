@@ -23,6 +23,8 @@ from feature_repo.promotions import Promotion
 from feature_repo.settings import get_settings
 
 _TIMEOUT_SECONDS = 5.0
+# Codes of errors that are the service's doing, not that of who asks: no answer at all, or one without the model that failed.
+_FAILED = ("internal_error", "model_failed")
 ANSWERS, FALLBACKS, FAILURES, WITHIN = "answers", "fallbacks", "failures", "within "
 Counts = dict[str, float]
 
@@ -55,8 +57,7 @@ def parse(text: str) -> dict[str, Counts]:
                 counts[ANSWERS] += sample.value
                 counts[FALLBACKS] += sample.value * (sample.labels["fallback"] != "none")
             elif sample.name == "shelfwise_errors_total":
-                # Requests that were refused are their senders' doing.
-                counts[FAILURES] += sample.value * (sample.labels["code"] == "internal_error")
+                counts[FAILURES] += sample.value * (sample.labels["code"] in _FAILED)
             elif sample.name == "shelfwise_latency_seconds_bucket":
                 counts[WITHIN + sample.labels["le"]] += sample.value
     return {version: dict(counts) for version, counts in versions.items()}

@@ -18,6 +18,7 @@ import urllib3
 
 from feature_repo.contract import ADDED, CLICKED, LIST_VIEWED, ORDERED, VIEWED
 from feature_repo.errors import UnavailableError
+from feature_repo.settings import get_settings
 from ingestion.simulator.behaviour import CART_BASE, CART_TASTE, CLICK_BASE, CLICK_TASTE, POSITION_FADE
 from ingestion.simulator.sender import REQUEST_SECONDS, Collector
 from ingestion.simulator.shop import Shop
@@ -106,7 +107,7 @@ class Shoppers:
     def _ask(self, service: str, body: dict[str, Any]) -> dict[str, Any]:
         url = f"{service.rstrip('/')}/recommend"
         try:
-            response = self._http.request("POST", url, json=body)
+            response = self._http.request("POST", url, json=body, headers=get_settings().serving.authorization)
         except urllib3.exceptions.HTTPError as error:
             raise UnavailableError(
                 f"{url} does not answer ({type(error).__name__}); `make up` starts the service"

@@ -35,7 +35,7 @@ class Shopper:
         assert response.status_code == 200, response.text
         answer: dict[str, Any] = response.json()
         assert set(answer) == {
-            *("items", "model_version", "feature_age_ms", "fallback", "request_id"),
+            *("items", "model_version", "feature_age_ms", "catalogue_age_ms", "fallback", "degraded", "request_id"),
             *("experiment", "variant"),
         }
         for item in answer["items"]:
@@ -62,7 +62,9 @@ class Shopper:
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ShopStack]:
     with pytest.MonkeyPatch.context() as patch, shop_stack(tmp_path_factory.mktemp("serving")) as shop:
-        for name, value in {"SNAPSHOT_SECONDS": "0.3", "MODEL_POLL_SECONDS": "0.5", "READ_TIMEOUT_MS": "500"}.items():
+        often = {"SNAPSHOT_SECONDS": "0.3", "MODEL_POLL_SECONDS": "0.5"}
+        patient = {"READ_TIMEOUT_MS": "500", "DEADLINE_MS": "5000", "STALE_SECONDS": "300"}
+        for name, value in {**often, **patient}.items():
             patch.setitem(shop.stack.variables, f"SHELFWISE_SERVING__{name}", value)
         rules = shop.stack.home / "rules.toml"
         rules.touch()

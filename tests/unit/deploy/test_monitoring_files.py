@@ -179,6 +179,8 @@ UP = 'up{job="shelfwise-%s",instance="i"}'
 HEALTH_AT = "shelfwise_health_timestamp_seconds"
 READS = 'shelfwise_feature_reads_total{result="%s"}'
 ERRORS = 'shelfwise_errors_total{code="internal_error",model="a"}'
+OVERLOADED = 'shelfwise_errors_total{code="overloaded",model="a"}'
+DEGRADED = 'shelfwise_degraded_answers_total{missing="%s"}'
 REFUSED = 'shelfwise_collector_refused_requests_total{code="%s"}'
 
 
@@ -219,6 +221,7 @@ CASES: dict[str, tuple[Case, ...]] = {
     ),
     "ShelfwiseServiceErrors": (
         ({ERRORS: "0+2x90", REQUESTS: "0+60x90"}, 30, {}),
+        ({ERRORS.replace("internal_error", "model_failed"): "0+2x90", REQUESTS: "0+60x90"}, 30, {}),
         ({ERRORS: "0+1x90", REQUESTS: "0+120x90"}, 30, None),
     ),
     "ShelfwiseServiceSlow": (
@@ -227,7 +230,16 @@ CASES: dict[str, tuple[Case, ...]] = {
     ),
     "ShelfwiseFeatureReadsFail": (
         ({READS % "timeout": "0+3x90", READS % "failed": "0+3x90", READS % "found": "0+60x90"}, 30, {}),
+        ({READS % "failed": "0+1x90", READS % "skipped": "0+59x90"}, 30, {}),
         ({READS % "timeout": "0+2x90", READS % "unknown": "0+30x90", READS % "found": "0+60x90"}, 30, None),
+    ),
+    "ShelfwiseServiceOverloaded": (
+        ({OVERLOADED: "0+6x90", REQUESTS: "0+60x90"}, 30, {}),
+        ({OVERLOADED: "0x9 60x80", REQUESTS: "0+60x90"}, 30, None),
+    ),
+    "ShelfwiseAnswersDegraded": (
+        ({DEGRADED % "ranker": "0+6x90", DEGRADED % "model": "0x90", REQUESTS: "0+60x90"}, 30, {"missing": "ranker"}),
+        ({DEGRADED % "ranker": "0+2x90", DEGRADED % "exploration": "0+60x90", REQUESTS: "0+60x90"}, 30, None),
     ),
     "ShelfwiseFallbacksRise": (
         ({REQUESTS: "0+60x1600", FALLBACKS: "0x1439 0+40x160"}, 1_510, {}),

@@ -11,7 +11,8 @@ from small_shelf import IDS, NOW, customer_columns, rankers, shelf, space
 
 from feature_repo.aggregates import Action
 from feature_repo.shelf import Shelf
-from serving.answers import ExplainedItem, Result
+from serving import metrics
+from serving.answers import ExplainedItem, Missing, Result
 from serving.customers import CustomerFeatures
 from serving.engine import Engine
 from serving.requests import RecommendRequest
@@ -51,8 +52,8 @@ def ids(result: Result) -> list[str]:
 
 def test_nothing_known_at_all_gives_an_empty_answer(model: Recommender) -> None:
     for scenario in Rulebook().compositions:
-        assert ask(engine(None), scenario=scenario) == Result([], None, "empty")
-        assert ask(engine(shelf(ids=())), scenario=scenario) == Result([], None, "empty")
+        assert ask(engine(None), scenario=scenario) == Result([], None, "empty", (Missing.MODEL,))
+        assert ask(engine(shelf(ids=())), scenario=scenario) == Result([], None, "empty", (Missing.MODEL,))
         assert ask(engine(shelf(ids=()), model), scenario=scenario) == Result([], "v1", "empty")
 
 
@@ -301,3 +302,50 @@ def test_a_list_for_somebody_unknown_or_without_a_model(model: Recommender) -> N
         "in this list",
     ]
     assert ask(engine(None, model), None, **wanted).fallback == "empty"
+
+
+def test_without_time_for_the_ranker_the_sources_put_candidates_in_order(model: Recommender) -> None:
+    ready = engine(shelf(views_7d=[1.0, 2.0, 9.0, 0.0]), model)
+    who = customer(("cup", Action.VIEWED, 1.0))
+    whole = ask(ready, who)
+    assert (whole.degraded, whole.catalogue_at) == ((), NOW)
+    late = in_time(ready, time.perf_counter() - 1.0, who)
+    assert (late.degraded, late.fallback, late.model_version) == ((Missing.RANKER,), None, "v1")
+    assert sorted(ids(late)) == sorted(ids(whole))
+    assert [item.score for item in late.items] != [item.score for item in whole.items]
+    assert in_time(ready, time.perf_counter() + 9.0, who).items == whole.items
+    assert in_time(ready, time.perf_counter() - 1.0).degraded == (), "nobody misses it for an unknown customer"
+    page = in_time(ready, time.perf_counter() - 1.0, scenario="product", context_items=["cup"])
+    assert page.degraded == (), "nor where it does not rank"
+
+
+def test_without_time_for_explanations_the_answer_comes_without(model: Recommender) -> None:
+    ready = engine(shelf(), model)
+    who = customer(("cup", Action.VIEWED, 1.0))
+    late = in_time(ready, time.perf_counter() - 1.0, who, explain=True)
+    assert late.degraded == (Missing.RANKER, Missing.EXPLANATIONS)
+    assert [item.why for item in late.items if isinstance(item, ExplainedItem)] == [[]] * 4
+
+
+def in_time(of: Engine, ends: float, who: CustomerFeatures | None = None, **fields: object) -> Result:
+    request = RecommendRequest.model_validate({"user_id": "someone", **fields})
+    return of.recommend(request, of.compositions[request.scenario], who, ends=ends)
+
+
+def test_a_model_that_fails_is_done_without(caplog: pytest.LogCaptureFixture) -> None:
+    ready = engine(shelf(views_7d=[1.0, 2.0, 9.0, 0.0]), Recommender(space(), {}, ("pan", "cup", "rake")))
+    failed = metrics.errors.labels(code="model_failed", model=metrics.model_label(metrics._model_in_use))._value
+    before = failed.get()
+    for who in (customer(("cup", Action.VIEWED, 1.0)), customer(("pan", Action.VIEWED, 1.0))):
+        result = ask(ready, who, k=2)
+        assert (result.fallback, result.model_version, result.degraded) == ("popular", None, (Missing.MODEL,))
+        assert ids(result)[0] == "rake"
+    assert failed.get() == before + 2
+    assert [record.message for record in caplog.records] == ["model v1 fails; it is answered without a model"], (
+        "told once"
+    )
+    assert ask(ready).degraded == (), "what needs no ranker goes on with the rest of the model"
+
+
+def test_without_a_model_the_answer_says_so() -> None:
+    assert ask(engine(shelf())).degraded == (Missing.MODEL,)

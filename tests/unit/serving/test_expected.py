@@ -1,0 +1,32 @@
+"""What is expected of a step's time."""
+
+from __future__ import annotations
+
+from serving.expected import Expected
+
+
+def test_a_step_that_was_never_seen_is_let_begin_unless_time_is_over() -> None:
+    expected = Expected()
+    assert expected.fits("rank", 0.001)
+    assert not expected.fits("rank", 0.0)
+    assert not expected.fits("rank", -1.0)
+
+
+def test_a_step_begins_if_it_has_ended_in_time_before() -> None:
+    expected = Expected()
+    for _ in range(50):
+        expected.took("rank", 0.010)
+        expected.took("explain", 0.001)
+    assert expected.fits("rank", 0.016)
+    assert not expected.fits("rank", 0.012), "some take longer than most"
+    assert expected.fits("explain", 0.012)
+
+
+def test_what_was_once_slow_is_tried_again() -> None:
+    expected = Expected()
+    expected.took("rank", 1.0)
+    tries = next(number for number in range(100) if expected.fits("rank", 0.05))
+    assert 5 < tries < 50
+    for _ in range(50):
+        expected.took("rank", 0.005)
+    assert expected.fits("rank", 0.02)
