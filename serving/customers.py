@@ -23,7 +23,6 @@ _FAILURES = 3
 _OPEN_SECONDS = 1.0
 # With less time than this, it is not even tried.
 _LEAST_SECONDS = 0.001
-_ROUND_SECONDS = 0.001
 # An id that no customer has: by asking for it, readiness sees whether the store answers again when no customer asks.
 _NOBODY = ""
 
@@ -103,13 +102,9 @@ class CustomerReader:
     async def _read_within(self, ids: list[str], seconds: float) -> dict[str, list[Any]]:
         loop = asyncio.get_running_loop()
         async with asyncio.timeout(None) as limit:
-
-            def one_more_round() -> None:
-                # What has come in time counts, even if the loop was too busy to look at it until now.
-                nonlocal timer
-                timer = loop.call_later(_ROUND_SECONDS, limit.reschedule, 0.0)
-
-            timer = loop.call_later(seconds, one_more_round)
+            # Not cancelled at once, but in the loop's next round: what has come in time counts, even if the loop was too busy
+            # to look at it until now.
+            timer = loop.call_later(seconds, limit.reschedule, 0.0)
             try:
                 return await self._features.read_async(ids)
             finally:

@@ -7,21 +7,29 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+import schemathesis
+from hypothesis import HealthCheck, given, settings
+from hypothesis.strategies import sampled_from
 from offline_data import CATEGORIES, COUNTRIES
+from schemathesis import GenerationMode
+from schemathesis.specs.openapi.checks import negative_data_rejection, positive_data_acceptance
 from shop_stack import ShopStack, shop_stack
 from waiting import until
 
 from deploy.records import Records
 from feature_repo.contract import ADDED, CLICKED, ORDERED, VIEWED
 from feature_repo.settings import PROJECT_ROOT
+from training.scenarios import SCENARIOS
 
 PRODUCTS = 60
+OPENAPI_CASES = int(os.environ.get("OPENAPI_CASES", "150"))
 
 
 class Shopper:
@@ -404,6 +412,28 @@ def test_other_mistakes_have_the_same_shape(shopper: Shopper) -> None:
     assert error_of(client.get("/nothing"), 404)["code"] == "unknown_path"
     unknown = error_of(client.post("/recommend", json={"user_id": "a", "scenario": "moon"}), 422)["message"]
     assert all(name in unknown for name in ("home", "product", "cart", "post_purchase", "buy_again", "trending"))
+
+
+@pytest.mark.parametrize("mode", GenerationMode)
+def test_the_service_does_what_its_openapi_document_says(shopper: Shopper, mode: GenerationMode) -> None:
+    """Invented requests, as the document allows them and as it does not; OPENAPI_CASES=5000 has it try so many of each."""
+    document = schemathesis.openapi.from_url(str(shopper.client.base_url.join("/openapi.json")))
+    requests = document["/recommend"]["POST"].as_strategy(generation_mode=mode)
+    statuses: Counter[int] = Counter()
+
+    @given(case=requests, scenario=sampled_from([*SCENARIOS, None]))
+    @settings(max_examples=OPENAPI_CASES, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    def ask(case: schemathesis.Case, scenario: str | None) -> None:
+        if scenario and isinstance(case.body, dict):
+            case.body |= {"scenario": scenario}  # the names that there are, which the document says in words only
+        response = case.call()
+        statuses[response.status_code] += 1
+        # The document says neither which fields a scenario needs, nor that numbers are taken for ids.
+        case.validate_response(response, excluded_checks=[positive_data_acceptance, negative_data_rejection])
+
+    ask()
+    assert statuses[200] if mode is GenerationMode.POSITIVE else statuses[422]
+    assert set(statuses) <= {200, 400, 415, 422}
 
 
 def test_the_api_is_documented_without_other_hosts(shopper: Shopper) -> None:

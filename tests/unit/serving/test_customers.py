@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
+import uvloop
 
 from serving import customers
 from serving.customers import CustomerReader, NotRead
@@ -63,7 +64,9 @@ def store(monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
 
 
 def run(scenario: Callable[[CustomerReader], Any]) -> None:
-    asyncio.run(scenario(CustomerReader(object(), SHARE * 1000)))  # type: ignore[arg-type]
+    """On the loop that the service has."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(scenario(CustomerReader(object(), SHARE * 1000)))  # type: ignore[arg-type]
 
 
 def test_the_first_id_of_whom_something_is_known_counts(store: Store) -> None:
