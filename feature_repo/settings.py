@@ -459,7 +459,7 @@ class ServingSettings(Section):
         25.0, gt=0, description="share of the deadline that reading the customer's features may take"
     )
     max_concurrency: int = Field(
-        32, ge=1, description="requests that a worker has in hand at once; beyond, it answers 429 with Retry-After"
+        16, ge=1, description="requests that a worker has in hand at once; beyond, it answers 429 with Retry-After"
     )
     read_keys: tuple[Annotated[SecretStr, AfterValidator(_sendable)], ...] = Field(
         (),

@@ -433,7 +433,7 @@ def test_the_service_does_what_its_openapi_document_says(shopper: Shopper, mode:
 
     ask()
     assert statuses[200] if mode is GenerationMode.POSITIVE else statuses[422]
-    assert set(statuses) <= {200, 400, 415, 422}
+    assert max(statuses) < 500
 
 
 def test_the_api_is_documented_without_other_hosts(shopper: Shopper) -> None:
