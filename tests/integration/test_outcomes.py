@@ -109,8 +109,6 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     settings = {
         "SHELFWISE_SERVING__EXPERIMENTS_FILE": str(file),
         "SHELFWISE_SERVING__SNAPSHOT_SECONDS": "0.3",
-        "SHELFWISE_SERVING__READ_TIMEOUT_MS": "500",
-        "SHELFWISE_SERVING__DEADLINE_MS": "5000",
         "SHELFWISE_STREAM__ARCHIVE_SECONDS": "0.5",
         "SHELFWISE_OUTCOMES__EVERY_SECONDS": "1",
     }

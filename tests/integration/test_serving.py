@@ -70,9 +70,7 @@ class Shopper:
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ShopStack]:
     with pytest.MonkeyPatch.context() as patch, shop_stack(tmp_path_factory.mktemp("serving")) as shop:
-        often = {"SNAPSHOT_SECONDS": "0.3", "MODEL_POLL_SECONDS": "0.5"}
-        patient = {"READ_TIMEOUT_MS": "500", "DEADLINE_MS": "5000", "STALE_SECONDS": "300"}
-        for name, value in {**often, **patient}.items():
+        for name, value in {"SNAPSHOT_SECONDS": "0.3", "MODEL_POLL_SECONDS": "0.5", "STALE_SECONDS": "300"}.items():
             patch.setitem(shop.stack.variables, f"SHELFWISE_SERVING__{name}", value)
         rules = shop.stack.home / "rules.toml"
         rules.touch()
