@@ -23,6 +23,8 @@ _FAILURES = 3
 _OPEN_SECONDS = 1.0
 # With less time than this, it is not even tried.
 _LEAST_SECONDS = 0.001
+# Of the time that was waited for the store, the share in which the loop worked, from which it was the loop that took too long.
+_BUSY_SHARE = 0.5
 # An id that no customer has: by asking for it, readiness sees whether the store answers again when no customer asks.
 _NOBODY = ""
 
@@ -39,6 +41,10 @@ class NotRead(Exception):
     """Nothing is known of a customer, as the store did not answer in time or was not asked."""
 
 
+class _Busy(Exception):
+    """This process had so much else to do that the store cannot be blamed: under load, its circuit stays closed."""
+
+
 class CustomerReader:
     """Reads without blocking the loop.
 
@@ -53,9 +59,11 @@ class CustomerReader:
         self._circuit = CircuitBreaker(
             failure_threshold=_FAILURES,
             recovery_timeout=_OPEN_SECONDS,
+            expected_exception=lambda kind, _: kind is not _Busy,
             name="customer features",
         )
         self._read_guarded = self._circuit(self._read_within)
+        self._abandoned: set[asyncio.Future[Any]] = set()
         self._told = False
 
     async def read(self, ids: list[str], ends: float = float("inf")) -> CustomerFeatures | None:
@@ -100,18 +108,24 @@ class CustomerReader:
         return None
 
     async def _read_within(self, ids: list[str], seconds: float) -> dict[str, list[Any]]:
-        loop = asyncio.get_running_loop()
-        async with asyncio.timeout(None) as limit:
-            # Not cancelled at once, but in the loop's next round: what has come in time counts, even if the loop was too busy
-            # to look at it until now.
-            timer = loop.call_later(seconds, limit.reschedule, 0.0)
-            try:
-                return await self._features.read_async(ids)
-            finally:
-                timer.cancel()
+        # A reading that takes too long goes on by itself: to break it off would break its connection, and the next readings
+        # would need more time than they have to make new ones.
+        used = time.thread_time()
+        reading = asyncio.ensure_future(self._features.read_async(ids))
+        await asyncio.wait((reading,), timeout=seconds)
+        if reading.done():
+            return reading.result()
+        self._abandoned.add(reading)
+        reading.add_done_callback(self._forget)
+        raise _Busy if time.thread_time() - used > seconds * _BUSY_SHARE else TimeoutError
+
+    def _forget(self, reading: asyncio.Future[Any]) -> None:
+        self._abandoned.discard(reading)
+        if not reading.cancelled():
+            reading.exception()  # looked at, so that nobody complains that it was not
 
     def _failed(self, error: Exception) -> None:
-        result = "timeout" if isinstance(error, TimeoutError) else "failed"
+        result = "timeout" if isinstance(error, TimeoutError | _Busy) else "failed"
         metrics.feature_reads.labels(result=result).inc()
         if self._circuit.opened and not self._told:
             self._tell(True, error)

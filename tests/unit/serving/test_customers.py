@@ -23,7 +23,7 @@ class Store:
 
     def __init__(self) -> None:
         self.delay = 0.0
-        self.asked = 0
+        self.asked = self.finished = 0
         self._listener = socket.create_server(("127.0.0.1", 0))
         threading.Thread(target=self._accept, daemon=True).start()
 
@@ -50,6 +50,7 @@ class Store:
         try:
             writer.write(b"?")
             found = float(await reader.readline())
+            self.finished += 1
             return {"last_event_at": [found if one == "known" else None for one in ids]}
         finally:
             writer.close()
@@ -105,6 +106,18 @@ def test_a_store_that_is_slow_is_left_alone_until_it_answers_again(store: Store)
     run(scenario)
 
 
+def test_a_reading_that_takes_too_long_is_not_broken_off(store: Store) -> None:
+    async def scenario(reader: CustomerReader) -> None:
+        store.delay = 2 * SHARE
+        with pytest.raises(NotRead):
+            await reader.read(["known"])
+        assert store.finished == 0
+        await asyncio.sleep(2 * SHARE)
+        assert store.finished == 1, "its connection can be used again"
+
+    run(scenario)
+
+
 def test_an_answer_that_has_come_in_time_counts_although_the_loop_was_busy(store: Store) -> None:
     async def busy() -> None:
         await asyncio.sleep(SHARE / 4)
@@ -116,6 +129,27 @@ def test_an_answer_that_has_come_in_time_counts_although_the_loop_was_busy(store
             work = asyncio.create_task(busy())
             assert await reader.read(["known"])
             await work
+
+    run(scenario)
+
+
+def test_a_busy_loop_does_not_make_the_store_count_as_gone(store: Store) -> None:
+    async def work() -> None:
+        while True:
+            until = time.thread_time() + SHARE / 10
+            while time.thread_time() < until:
+                pass
+            await asyncio.sleep(0)
+
+    async def scenario(reader: CustomerReader) -> None:
+        store.delay = 2 * SHARE
+        working = asyncio.create_task(work())
+        for _ in range(4):
+            with pytest.raises(NotRead):
+                await reader.read(["known"])
+        assert store.asked == 4
+        working.cancel()
+        assert await reader.problem() is None
 
     run(scenario)
 
