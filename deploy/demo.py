@@ -112,7 +112,8 @@ class Demo:
         json_type = "-H 'Content-Type: application/json'"
         self._console.print("\n[bold]The stack goes on running:[/]")
         for name, address in (
-            ("recommendations", f"{serving}  (open it in a browser to try its API)"),
+            ("storefront", f"{serving}  (open it in a browser, click, and watch what changes)"),
+            ("recommendations", f"{serving}/docs  (to try the API)"),
             ("collector", f"{collector}  (point a Segment tracker here)"),
             ("Kafka", self._settings.kafka.servers),
             ("Redis", self._settings.redis.address),

@@ -8,7 +8,7 @@ python=.venv/bin/python
 stamp=.venv/.setup-done
 
 fingerprint() {
-    cat requirements.lock pyproject.toml deploy/jars.lock deploy/*.ivy.xml deploy/uv.lock.txt | sha256sum | cut -d' ' -f1
+    cat requirements.lock pyproject.toml deploy/jars.lock deploy/*.ivy.xml deploy/uv.lock.txt deploy/browser.lock | sha256sum | cut -d' ' -f1
 }
 
 up_to_date() {
@@ -69,6 +69,7 @@ step "Python environment in .venv" make_environment
 step "Java and system libraries" $python -m deploy.setup_system
 step "Python packages, as locked in requirements.lock" $python -m deploy.setup_packages
 step "Kafka and Spark jars, as locked in deploy/jars.lock" $python -m deploy.setup_jars
+step "Segment's library for browsers, as locked in deploy/browser.lock" $python -m deploy.setup_browser_library
 echo "$wanted" >"$stamp.part"
 mv "$stamp.part" "$stamp"
 echo "==> Set-up complete"

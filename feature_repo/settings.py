@@ -476,6 +476,17 @@ class ServingSettings(Section):
     log_answers: bool = Field(
         True, description="whether answers are sent to Kafka, so that outcomes can be counted by what was answered"
     )
+    storefront: bool | None = Field(
+        None,
+        description="whether `/` is a small shop for showing and looking into the system; it shows customers' features, so "
+        "for your own network only; not set: if `host` is this machine alone",
+    )
+
+    @property
+    def shows_storefront(self) -> bool:
+        if self.storefront is not None:
+            return self.storefront
+        return self.host == "localhost" or self.host == "::1" or self.host.startswith("127.")
 
     @property
     def authorization(self) -> dict[str, str]:
@@ -562,6 +573,11 @@ class Settings(BaseSettings):
     def jars(self) -> Path:
         """Folder of the Java libraries that set-up fetched (``kafka/`` and ``spark/``)."""
         return PROJECT_ROOT / ".venv" / "jars"
+
+    @property
+    def browser_library(self) -> Path:
+        """Folder of Segment's library for browsers that set-up fetched, for the service's storefront."""
+        return PROJECT_ROOT / ".venv" / "browser"
 
     @classmethod
     def settings_customise_sources(

@@ -20,6 +20,7 @@ from serving.answering import Answering
 from serving.problems import BodyLimit, error_response, of_validation
 from serving.requests import Answer, ErrorAnswer, RecommendRequest
 from serving.runtime import Runtime
+from serving.storefront import add_storefront
 from training.scenarios import Need
 
 _DESCRIPTION = """Recommendations from what customers are doing now. Every answer says where it comes from (`source`,
@@ -53,6 +54,11 @@ def create_app(runtime: Runtime) -> FastAPI:
     app.add_exception_handler(HTTPException, _http_problem)
     app.add_exception_handler(Exception, _unexpected)
     _add_docs(app)
+    if runtime.settings.serving.shows_storefront:
+        add_storefront(app, runtime)
+    else:
+        app.add_api_route("/", lambda: RedirectResponse("/docs"), include_in_schema=False)
+    # From here on: pages need no key, and take nobody's place.
     app.router.route_class = Admission(runtime.settings.serving).route()
     answering = Answering(runtime)
 
@@ -129,7 +135,3 @@ def _add_docs(app: FastAPI) -> None:
             swagger_css_url=f"{assets}/swagger-ui.css",
             swagger_favicon_url=f"{assets}/favicon-light-32x32.png",
         )
-
-    @app.get("/", include_in_schema=False)
-    async def index() -> RedirectResponse:
-        return RedirectResponse("/docs")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from feature_repo.errors import InputError
 from feature_repo.experiments import ExperimentBook, read_experiments
@@ -18,6 +19,9 @@ from serving.engine import Engine
 from serving.models import ModelWatch, load
 from serving.rules_watch import RulesWatch
 
+if TYPE_CHECKING:
+    from feast import FeatureStore
+
 # Redis clients wait for ever and retry for seconds by default; a reader with a deadline wants neither.
 _REDIS_OPTIONS = "socket_timeout=0.5,socket_connect_timeout=0.5,retry=null"
 
@@ -30,9 +34,11 @@ class Runtime:
         engine: answers requests.
         answers: where answers are logged; None: nowhere.
         customers: reads features per request; there after :meth:`start`.
+        store: the feature store; there after :meth:`start`.
     """
 
     customers: CustomerReader
+    store: FeatureStore
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -64,7 +70,7 @@ class Runtime:
             self._experiments.start()
         if self.answers:
             self.answers.start()
-        store = open_store()
+        self.store = store = open_store()
         store.config.online_store.connection_string += f",{_REDIS_OPTIONS}"
         self.customers = CustomerReader(store, serving.read_timeout_ms)
         self._models = ModelWatch(serving.model, serving.model_poll_seconds, self.engine.use_model)

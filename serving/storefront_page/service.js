@@ -1,0 +1,27 @@
+// Calls of the service that this page comes from.
+const products = new Map()
+
+async function decoded(response) {
+  const body = await response.json()
+  if (!response.ok) throw new Error(body.error?.message || `the service answered ${response.status}`)
+  return body
+}
+
+export async function get(path, query = {}) {
+  return decoded(await fetch(`/storefront/${path}?${new URLSearchParams(query)}`))
+}
+
+export async function recommend(body) {
+  const headers = { 'Content-Type': 'application/json' }
+  return decoded(await fetch('/recommend', { method: 'POST', headers, body: JSON.stringify(body) }))
+}
+
+// The catalogue's words for some products, by id; each product is asked for once.
+export async function catalogue(ids) {
+  const missing = [...new Set(ids)].filter((id) => !products.has(id))
+  for (let begin = 0; begin < missing.length; begin += 100) {
+    const query = missing.slice(begin, begin + 100).map((id) => ['id', id])
+    for (const product of (await get('products', query)).products) products.set(product.product_id, product)
+  }
+  return products
+}
