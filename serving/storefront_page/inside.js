@@ -4,7 +4,7 @@ import { $, age, element } from '/storefront/page/page_parts.js'
 const STEPS = [
   ['accepted', 'accepted by the collector'],
   ['kafka', 'in Kafka (acknowledged)'],
-  ['processed', 'processed: checked by the stream'],
+  ['processed', 'processed by the stream'],
   ['feature', 'feature updated in Redis'],
   ['changed', 'recommendation changed'],
 ]
