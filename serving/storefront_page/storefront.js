@@ -125,7 +125,8 @@ async function buy() {
 // Send an event, and follow it on its way until the shelves have been asked for again.
 async function send(event, product, properties, action) {
   if (!sending) return
-  const begun = { at: performance.now(), date: Date.now() }
+  // What is newer than all that was known before is this event: several may arrive together.
+  const begun = { at: performance.now(), date: Date.now(), after: known.recent[0]?.at || 0 }
   const sent = tracker.track(event, properties).then((id) => ({ id, took: performance.now() - begun.at }))
   const of = who
   const followed = following.then(() => (of === who ? follow(`${event}: ${title(product)}`, product, action, begun, sent) : null))
@@ -136,9 +137,8 @@ async function send(event, product, properties, action) {
 async function follow(what, product, action, begun, sent) {
   const times = {}
   const since = () => performance.now() - begun.at
-  const after = known.recent[0]?.at || 0
   showWay(what, times)
-  const watched = get('customer', { id: who.id, product_id: product.product_id, action, after })
+  const watched = get('customer', { id: who.id, product_id: product.product_id, action, after: begun.after })
   const { id, took } = await sent
   times.kafka = took
   showWay(what, times)
