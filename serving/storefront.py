@@ -76,6 +76,7 @@ class Storefront:
             "collector": f"http://{collector}",
             "segment": {"integrations": {"Segment.io": segment}} if self.library.is_file() else None,
             "write_key": key,
+            "authorization": self.settings.serving.authorization,
             "model_version": state.version,
             "products": len(state.placed.shelf) if state.placed else 0,
             "categories": self._categories(),

@@ -1,5 +1,6 @@
 // Calls of the service that this page comes from.
 const products = new Map()
+let authorization = {}
 
 async function decoded(response) {
   const body = await response.json()
@@ -11,8 +12,15 @@ export async function get(path, query = {}) {
   return decoded(await fetch(`/storefront/${path}?${new URLSearchParams(query)}`))
 }
 
+// What the page begins with.
+export async function openShop() {
+  const shop = await get('shop')
+  authorization = shop.authorization
+  return shop
+}
+
 export async function recommend(body) {
-  const headers = { 'Content-Type': 'application/json' }
+  const headers = { 'Content-Type': 'application/json', ...authorization }
   return decoded(await fetch('/recommend', { method: 'POST', headers, body: JSON.stringify(body) }))
 }
 

@@ -1,7 +1,7 @@
 // The shop: who is shopping, what is on the shelves, and what follows from a click.
 import { showCustomer, showModel, showWay } from '/storefront/page/inside.js'
 import { $, age, element, price, tile, title } from '/storefront/page/page_parts.js'
-import { catalogue, get, recommend } from '/storefront/page/service.js'
+import { catalogue, get, openShop, recommend } from '/storefront/page/service.js'
 import * as tracker from '/storefront/page/tracker.js'
 
 const K = 10
@@ -206,7 +206,7 @@ async function search() {
 }
 
 async function begin() {
-  shop = await get('shop')
+  shop = await openShop()
   cart = JSON.parse(localStorage.getItem('storefront-cart') || '[]')
   try {
     await tracker.open(shop)
