@@ -47,9 +47,6 @@ def take(address: str, target: Path) -> None:
             until(lambda: "…" not in page.tell("document.querySelector('#way').innerText"))
         target.parent.mkdir(parents=True, exist_ok=True)
         page.picture(target)
-        phone = target.with_name(f"{target.stem}-phone{target.suffix}")
-        page.show(address, width=375, height=800)
-        page.picture(phone)
 
 
 if __name__ == "__main__":
