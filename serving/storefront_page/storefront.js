@@ -5,6 +5,7 @@ import { catalogue, get, openShop, recommend } from '/storefront/page/service.js
 import * as tracker from '/storefront/page/tracker.js'
 
 const K = 10
+const PATIENCE = 30000 // a stream that has just started takes seconds for its first events
 const shown = new Map() // product ids by shelf
 let shop, who, known, cart = [], category = null, following = Promise.resolve(), sending = false
 
@@ -138,11 +139,13 @@ async function follow(what, product, action, begun, sent) {
   const times = {}
   const since = () => performance.now() - begun.at
   showWay(what, times)
-  const watched = get('customer', { id: who.id, product_id: product.product_id, action, after: begun.after })
+  const look = () => get('customer', { id: who.id, product_id: product.product_id, action, after: begun.after })
+  const watched = look()
   const { id, took } = await sent
   times.kafka = took
   showWay(what, times)
-  const now = await watched
+  let now = await watched
+  while (!now.seen && since() < PATIENCE) now = await look()
   known = now
   const skew = now.now - Date.now() // of the service's clock, about
   times.feature = now.seen ? since() : 'not in time'
