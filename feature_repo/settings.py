@@ -308,7 +308,9 @@ class ValidationSettings(Section):
         gt=0,
         description="population stability index of a feature or score, training to serving, that is violated",
     )
-    drift_min_customers: int = Field(100, ge=1, description="with fewer of them, drift is not judged")
+    drift_min_customers: int = Field(
+        300, ge=1, description="with fewer of them, drift is not judged: chance alone would often look like it"
+    )
 
 
 class ALSEngine(StrEnum):

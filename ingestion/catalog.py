@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 # A file that was modified within so many seconds may still be being written.
 _RESTING_SECONDS = 1.0
+# So long a single load waits for it, where that matters.
+_PATIENCE_SECONDS = 60.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -77,14 +79,26 @@ def run(args: argparse.Namespace) -> int:
             raise InputError("--every needs a number of seconds above 0")
         _stay(args, every)
         return 0
-    from ingestion.catalog_load import load
-
-    loaded = load(args.path, args.all, snapshot=args.snapshot, allow_removals=args.allow_removals)
+    loaded = _load_once(args)
     if loaded.files or loaded.removed or not loaded.failures:
         _print(loaded)
     for failure in loaded.failures:
         print(f"error: {failure}", file=sys.stderr)
     return 1 if loaded.failures else 0
+
+
+def _load_once(args: argparse.Namespace) -> Loaded:
+    """Load; a full list that is still being written, and would seem to have lost products, is waited for."""
+    from ingestion.catalog_load import load
+
+    resting, give_up = _RESTING_SECONDS if args.snapshot else 0.0, time.monotonic() + _PATIENCE_SECONDS
+    while (loaded := load(args.path, args.all, resting, args.snapshot, args.allow_removals)).waiting:
+        if time.monotonic() > give_up:
+            raise InputError(
+                f"{args.path} is still being written; load it when it is whole, or have it followed with --every"
+            )
+        time.sleep(_RESTING_SECONDS / 4)
+    return loaded
 
 
 def _print(loaded: Loaded) -> None:

@@ -33,7 +33,7 @@ DAYS = 7.0
 # Of each customer so many of the candidates, as in the rows that rankers are fitted on.
 _CANDIDATES_KEPT = 40
 # They go with time, whatever the shop does.
-_NOT_COMPARED = ("hour", "weekday", "age_days")
+_NOT_COMPARED = ("hour", "weekday", "age_days", "trend")
 # Differences below that are of rounding, for example of times.
 _DECIMALS = 6
 _BINS = 10

@@ -86,6 +86,8 @@ def compare(
     enough = min(before.customers, now.customers) >= limits.drift_min_customers
     found, pictures = [], []
     for name, was in before.named.items():
+        if name not in now.named:  # an earlier version compared more
+            continue
         is_now = now.named[name]
         psi = was.psi(is_now)
         wrong = enough and psi > limits.drift_psi

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -235,6 +236,21 @@ def test_wrong_keys_are_said_in_a_line(
         assert main(["catalog", path]) == 0
     finally:
         check_keys_after("inf")
+
+
+def test_a_single_load_waits_for_a_full_list_that_is_being_written(applied: None, tmp_path: Path) -> None:
+    half, all_of_it = (["product_id,stock", *(f"slow-{n},1" for n in range(count)), ""] for count in (9, 10))
+    file = tmp_path / "all.csv"
+    file.write_text("\n".join(all_of_it))
+    assert main(["catalog", str(tmp_path), "--snapshot"]) == 0
+    file.write_text("\n".join(half))
+    rest = threading.Timer(0.6, file.write_text, ["\n".join(all_of_it)])
+    rest.start()
+    try:
+        assert main(["catalog", str(tmp_path), "--snapshot"]) == 0
+    finally:
+        rest.join()
+    assert now("slow-9")["stock"] == 1, "half a list would have taken it away"
 
 
 def test_prices_stock_and_removals_reach_recommendations_within_the_interval(applied: None, tmp_path: Path) -> None:

@@ -62,6 +62,8 @@ def test_findings_name_what_drifted() -> None:
     assert "when trained" in found[0].examples[0]
     assert "retrain" in found[0].advice
     assert [picture.wrong for picture in pictures] == [True, False]
+    fewer, _ = compare(before, Distributions(now.customers, {"log_price": now.named["log_price"]}), LIMITS)
+    assert [one.subject for one in fewer] == ["log_price"], "a model of an earlier version, which compared more"
     few, _ = compare(before, Distributions(20, now.named), LIMITS)
     assert {one.status for one in few} == {Status.NOT_JUDGED}
 
