@@ -506,6 +506,10 @@ class AutomationSettings(Section):
     port: int = Field(8090, description="port of Airflow's pages and API")
     time_zone: str = Field("UTC", description="time zone of the schedules, for example Europe/Berlin")
     catalog: str = Field("", description="catalogue to load: a file, a folder or a Delta table; empty: none")
+    catalog_snapshot: bool | None = Field(
+        None,
+        description="whether the catalogue lists all products, so that others are gone; unset: if it is a Delta table",
+    )
     catalog_schedule: str = Field("*/15 * * * *", description="when changes of the catalogue are looked for")
     pulls: tuple[str, ...] = Field((), description='TOML files of `python -m ingestion pull`, as ["shop.toml"]')
     pull_schedule: str = Field("*/10 * * * *", description="when the APIs are pulled")

@@ -7,8 +7,9 @@ import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from feature_repo.errors import InputError, ShelfwiseError
+from feature_repo.errors import ShelfwiseError
 from feature_repo.report_options import EXIT_CODES, add_report_options, give, require_folder
+from training.exit_codes import ExitCode
 
 if TYPE_CHECKING:
     from feature_repo.findings import Finding
@@ -22,7 +23,8 @@ With each model, training stores how the features and scores of its customers we
 of the online store now, for a sample of the customers of the last days, and each distribution is compared by its population
 stability index (PSI); above SHELFWISE_VALIDATION__DRIFT_PSI it is violated. docs/validation.md explains it.
 
-{EXIT_CODES}
+{EXIT_CODES}  {ExitCode.NOTHING_PROMOTED}  nothing is promoted yet
+
 examples:
   python -m training drift
   python -m training drift --report drift.html
@@ -55,7 +57,8 @@ def run(args: argparse.Namespace) -> int:
 
         version = args.model or in_force()
         if version is None:
-            raise InputError("no model is promoted yet: `python -m training run`")
+            print("no model is promoted yet: `python -m training run`", file=sys.stderr)
+            return ExitCode.NOTHING_PROMOTED
         before = read_distributions(version)
         recommender, card = load_model(version)
         now, lacking = when_serving(recommender, before, get_settings().training)

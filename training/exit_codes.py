@@ -13,4 +13,4 @@ class ExitCode(IntEnum):
     REFUSED = 5  # the challenger did not pass the gate
     ROLLED_BACK = 6  # the live metrics fell: the version before is in force again
     MISMATCH = 7  # an experiment's numbers of customers are not as declared: there is no verdict
-    NOTHING_PROMOTED = 8  # there is no promoted model to watch yet
+    NOTHING_PROMOTED = 8  # there is no promoted model to look at yet

@@ -13,6 +13,8 @@ from ingestion.pull import NEEDS_A_LOOK
 settings = get_settings()
 automation = settings.automation
 
+LISTS_ALL = {True: ["--snapshot"], False: ["--no-snapshot"], None: []}[automation.catalog_snapshot]
+
 if automation.catalog:
     with scheduled(
         "catalog",
@@ -20,7 +22,7 @@ if automation.catalog:
         "load what is new of the catalogue",
         "Only files that changed are read, only news is written. The catalogue is `SHELFWISE_AUTOMATION__CATALOG`.",
     ):
-        Command(task_id="catalog", command=module("ingestion", "catalog", automation.catalog))
+        Command(task_id="catalog", command=module("ingestion", "catalog", automation.catalog, *LISTS_ALL))
 
 if automation.pulls:
     with scheduled(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from automation.commands import Command, module
 from automation.schedules import scheduled
 from feature_repo.settings import get_settings
+from training.exit_codes import ExitCode
 
 HOME = get_settings().home
 # Name of the step and the command. To add one, add a line; the first are run first.
@@ -22,6 +23,8 @@ CHECKED = {
     for name in ("validate", "drift")
 }
 
+SKIPPED = {"drift": {ExitCode.NOTHING_PROMOTED: "nothing is promoted yet"}}
+
 with scheduled(
     "nightly",
     get_settings().automation.nightly_schedule,
@@ -32,4 +35,10 @@ with scheduled(
 ):
     for place, (name, command) in enumerate(NIGHTLY.items()):
         # Not chained: a run is as good as its last steps, so that a failure before the last would be green.
-        Command(task_id=name, command=command, priority_weight=len(NIGHTLY) - place, final=CHECKED.get(name, {}))
+        Command(
+            task_id=name,
+            command=command,
+            priority_weight=len(NIGHTLY) - place,
+            skip=SKIPPED.get(name, {}),
+            final=CHECKED.get(name, {}),
+        )

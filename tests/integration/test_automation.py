@@ -107,6 +107,7 @@ def test_the_dags_have_the_steps_that_are_configured(tmp_path: Path) -> None:
         PARSE,
         AIRFLOW_HOME=str(tmp_path),
         SHELFWISE_AUTOMATION__CATALOG="/data/catalog",
+        SHELFWISE_AUTOMATION__CATALOG_SNAPSHOT="true",
         SHELFWISE_AUTOMATION__PULLS='["shop.toml", "a crm.toml"]',
         SHELFWISE_AUTOMATION__WATCH_SCHEDULE="1 2 * * *",
         SHELFWISE_AUTOMATION__TIMEOUT_MINUTES="7",
@@ -115,6 +116,9 @@ def test_the_dags_have_the_steps_that_are_configured(tmp_path: Path) -> None:
     more = parsed["dags"]
     assert parsed["errors"] == {}
     assert set(more) - set(dags) == {"shelfwise_catalog", "shelfwise_pull", "shelfwise_publish"}
+    assert more["shelfwise_catalog"]["tasks"] == {
+        "catalog": ["-m", "ingestion", "catalog", "/data/catalog", "--snapshot"]
+    }
     assert more["shelfwise_pull"]["tasks"] == {
         "shop": ["-m", "ingestion", "pull", "shop.toml"],
         "a_crm": ["-m", "ingestion", "pull", "a crm.toml"],
@@ -259,6 +263,7 @@ def test_a_nightly_check_that_fails_does_not_hinder_the_others(airflow: Airflow)
     run = airflow.trigger("nightly")
     assert run.finished() == "failed"
     assert (run.tasks["parity"], run.tasks["compact"]) == (("failed", 3), ("success", 1))
+    assert run.tasks["drift"] == ("skipped", 1), "nothing is promoted yet"
     assert "Stored features differ from what the events say" in run.log("parity")
     assert "events: 0 files merged" in run.log("compact")
     seeds = {line for attempt in (1, 3) for line in run.log("parity", attempt).splitlines() if "--seed" in line}
