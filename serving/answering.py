@@ -79,8 +79,9 @@ class Answering:
     ) -> Result:
         engine, now = self._runtime.engine, time.perf_counter()
         watched = engine.state.experiments.watched(assigned, request.scenario, asked)
-        # Each is expected to take as long as the customer's own answer; one that lacks something stands for no variant.
-        if missing or now + (now - begun) * len(watched) > ends:
+        # Each is expected to take as long as the customer's own answer; one that lacks something stands for no variant. Without a
+        # model, all do without.
+        if set(missing) - {Missing.MODEL} or now + (now - begun) * len(watched) > ends:
             missing.append(Missing.EXPLORATION)
             return result
         others = answers_of(watched, lambda one: engine.recommend(request, one.composition, customer, one.model))
