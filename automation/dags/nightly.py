@@ -23,7 +23,7 @@ CHECKED = {
     for name in ("validate", "drift")
 }
 
-SKIPPED = {"drift": {ExitCode.NOTHING_PROMOTED: "nothing is promoted yet"}}
+SKIPPED: dict[str, dict[int, str]] = {"drift": {ExitCode.NOTHING_PROMOTED: "nothing is promoted yet"}}
 
 with scheduled(
     "nightly",
