@@ -2,6 +2,16 @@
 
 from __future__ import annotations
 
+import math
+
+# What is said to whoever asks too often.
+TOO_MANY = "more requests with this key than agreed"
+
+
+def retry_after(seconds: float) -> dict[str, str]:
+    """The header that says when to ask again, in whole seconds."""
+    return {"Retry-After": str(math.ceil(seconds))}
+
 
 class RateLimit:
     """Allows ``per_second`` on average, and at least one."""

@@ -7,7 +7,6 @@ that is not declared below is refused in both places, so that a misspelt setting
 
 from __future__ import annotations
 
-import base64
 import os
 from enum import StrEnum
 from functools import lru_cache
@@ -22,6 +21,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from feature_repo.basic_auth import authorization_of
 from feature_repo.errors import SettingsError
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
@@ -495,8 +495,7 @@ class ServingSettings(Section):
         """The headers that let a request for recommendations in."""
         if not self.read_keys:
             return {}
-        user = f"{self.read_keys[0].get_secret_value()}:"
-        return {"Authorization": f"Basic {base64.b64encode(user.encode()).decode()}"}
+        return {"Authorization": authorization_of(self.read_keys[0].get_secret_value())}
 
 
 class AutomationSettings(Section):

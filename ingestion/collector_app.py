@@ -5,7 +5,6 @@ An answer of 200 means that Kafka has acknowledged every event of the request.
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -24,7 +23,7 @@ from starlette.routing import Route
 
 from feature_repo.contract import Event, Violation, check
 from feature_repo.errors import UnavailableError
-from feature_repo.rate_limit import RateLimit
+from feature_repo.rate_limit import TOO_MANY, RateLimit, retry_after
 from feature_repo.settings import Settings
 from ingestion.collector_events import apply_batch_defaults, made_by_sdk, stamp
 from ingestion.collector_kafka import AcknowledgedProducer, KafkaProbe, Message
@@ -119,8 +118,7 @@ class Collector:
         """What was sent with the write key, unless there was too much of it lately: libraries send again after 429."""
         document = await read_json(request, self._limits)
         if self._rate and (wait := self._rate.wait(time.monotonic())):
-            retry = {"Retry-After": str(math.ceil(wait))}
-            raise Refusal(429, "too_many_requests", "more requests with this key than agreed", headers=retry)
+            raise Refusal(429, "too_many_requests", TOO_MANY, headers=retry_after(wait))
         return document
 
     def _message(self, event: Any) -> Message:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import hmac
 import zlib
 from dataclasses import dataclass
@@ -12,6 +10,7 @@ from typing import Any
 import orjson
 from starlette.requests import ClientDisconnect, Request
 
+from feature_repo.basic_auth import CHALLENGE, key_shown
 from feature_repo.settings import CollectorSettings
 from ingestion.collector_events import WRITE_KEY
 
@@ -38,7 +37,7 @@ async def read_json(request: Request, limits: CollectorSettings) -> dict[str, An
     Raises:
         Refusal: 401, 400 or 413.
     """
-    shown = _basic_auth_user(request)
+    shown = key_shown(request.headers.get("authorization"))
     if shown is None:
         shown = request.query_params.get(WRITE_KEY)
     if shown is not None:
@@ -57,20 +56,6 @@ async def read_json(request: Request, limits: CollectorSettings) -> dict[str, An
     return document
 
 
-def _basic_auth_user(request: Request) -> str | None:
-    """The user name of basic auth; None without the header, empty if it cannot be read."""
-    header = request.headers.get("authorization")
-    if header is None:
-        return None
-    scheme, _, credentials = header.partition(" ")
-    if scheme.lower() != "basic":
-        return ""
-    try:
-        return base64.b64decode(credentials, validate=True).decode().partition(":")[0]
-    except (binascii.Error, UnicodeDecodeError):
-        return ""
-
-
 def _check_key(shown: Any, limits: CollectorSettings) -> None:
     expected = limits.write_key.get_secret_value().encode()
     if not isinstance(shown, str) or not hmac.compare_digest(shown.encode(), expected):
@@ -78,7 +63,7 @@ def _check_key(shown: Any, limits: CollectorSettings) -> None:
             401,
             "unauthorized",
             "send the write key as the user name of basic auth, or as writeKey in the body or the address",
-            headers={"WWW-Authenticate": 'Basic realm="shelfwise"'},
+            headers=CHALLENGE,
         )
 
 

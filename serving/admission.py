@@ -5,10 +5,7 @@ Refusing costs next to nothing: it comes before the body is looked at, and whoev
 
 from __future__ import annotations
 
-import base64
-import binascii
 import hmac
-import math
 import time
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -17,7 +14,8 @@ from fastapi import Request, Response
 from fastapi.routing import APIRoute
 from starlette.requests import ClientDisconnect
 
-from feature_repo.rate_limit import RateLimit
+from feature_repo.basic_auth import CHALLENGE, key_shown
+from feature_repo.rate_limit import TOO_MANY, RateLimit, retry_after
 from feature_repo.settings import ServingSettings
 from serving.problems import StrictJsonRequest, error_response
 
@@ -26,7 +24,6 @@ Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 # Where a request's moment of arrival is kept in its scope, by ``time.perf_counter``.
 ARRIVED = "shelfwise.arrived"
 _RETRY_SECONDS = 1
-_CHALLENGE = {"WWW-Authenticate": 'Basic realm="shelfwise"'}
 
 
 class Admission:
@@ -76,29 +73,19 @@ class Admission:
         place = self._place_of(request) if self._keys else 0
         if place is None:
             return error_response(
-                401, "unauthorized", "send a read key as the user name of basic auth", headers=_CHALLENGE
+                401, "unauthorized", "send a read key as the user name of basic auth", headers=CHALLENGE
             )
         if self._limits and (wait := self._limits[place].wait(time.monotonic())):
-            return _come_again(429, "too_many_requests", "more requests with this key than agreed", wait)
+            return _come_again(429, "too_many_requests", TOO_MANY, wait)
         return None
 
     def _place_of(self, request: Request) -> int | None:
         """Which of the keys was sent; all are compared, so that the time does not tell how far one was right."""
-        shown = _basic_auth_user(request.headers.get("authorization", ""))
+        shown = (key_shown(request.headers.get("authorization")) or "").encode()
         equal = [hmac.compare_digest(shown, key) for key in self._keys]
         return equal.index(True) if any(equal) else None
 
 
 def _come_again(status: int, code: str, message: str, seconds: float) -> Response:
-    whole = math.ceil(seconds)
-    return error_response(status, code, f"{message}; ask again in {whole} s", headers={"Retry-After": str(whole)})
-
-
-def _basic_auth_user(header: str) -> bytes:
-    scheme, _, credentials = header.partition(" ")
-    if scheme.lower() != "basic":
-        return b""
-    try:
-        return base64.b64decode(credentials, validate=True).partition(b":")[0]
-    except (binascii.Error, ValueError):
-        return b""
+    headers = retry_after(seconds)
+    return error_response(status, code, f"{message}; ask again in {headers['Retry-After']} s", headers=headers)
