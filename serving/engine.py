@@ -197,8 +197,9 @@ class Engine:
         ranking, candidates = composition, self._candidates
         by_ranker = composition.ranking is Ranking.RANKER and placed.knows(visitor, composition)
         if by_ranker and not self._ranking.fits(request.scenario, ends - begun):
+            by_ranker = False
             degraded.append(Missing.RANKER)
-            ranking, candidates = _by_strength(composition), request.k
+            ranking, candidates = composition.model_copy(update={"ranking": Ranking.STRENGTH}), request.k
         with metrics.timed("rank"):
             ranked = placed.recommend(visitor, allowed, request.k, candidates, ranking, context, weigh, segments)
         with metrics.timed("words"):
@@ -206,10 +207,11 @@ class Engine:
             items = _items(shelf, ranked, reasons)
         fallback = _fallback(placed, visitor, composition, customer, ranked)
         done = time.perf_counter()
-        if by_ranker and Missing.RANKER not in degraded:
+        if by_ranker:
             self._ranking.took(request.scenario, done - begun)
         if request.explain and self._explaining.fits(request.scenario, ends - done):
-            items = _explained(items, placed, visitor, ranking, ranked, weights)
+            explain = partial(explain_ranker, composition=composition) if by_ranker else explain_source
+            items = _explained(items, explain(placed, visitor, ranked), ranked, weights)
             self._explaining.took(request.scenario, time.perf_counter() - done)
         elif request.explain:
             degraded.append(Missing.EXPLANATIONS)
@@ -306,11 +308,6 @@ def _with_caps(composition: Composition, rules: RulesInForce, filters: Filters) 
     return composition if caps == composition.caps else composition.model_copy(update={"caps": caps})
 
 
-def _by_strength(composition: Composition) -> Composition:
-    """The same scenario without the ranker."""
-    return composition.model_copy(update={"ranking": Ranking.STRENGTH})
-
-
 def _items(shelf: Shelf, ranked: Ranked, reasons: Reasons) -> list[Item]:
     # A stored infinity must not become JSON that no client can read.
     scores = np.where(np.isfinite(ranked.scores), ranked.scores, 0.0).round(6).tolist()
@@ -335,17 +332,8 @@ def _fallback(
     return "session" if customer is None and (ranker or Need.CUSTOMER in composition.needs) else None
 
 
-def _explained(
-    items: list[Item],
-    placed: PlacedRecommender,
-    visitor: Visitors,
-    composition: Composition,
-    ranked: Ranked,
-    weights: _Weights,
-) -> list[Item]:
-    ranker = composition.ranking is Ranking.RANKER and placed.knows(visitor, composition)
-    explain = partial(explain_ranker, composition=composition) if ranker else explain_source
-    causes = explain(placed, visitor, ranked)
+def _explained(items: list[Item], causes: list[list[Cause]], ranked: Ranked, weights: _Weights) -> list[Item]:
+    """The items with what moved their scores: what the ranker or the sources say, and the shop's rules and fatigue."""
     for name, factors in (("boost", weights.boost(ranked.rows)), ("fatigue", weights.fatigue(ranked.rows))):
         for item, why, factor in zip(items, causes, factors.tolist(), strict=True):
             if factor != 1:
