@@ -5,32 +5,18 @@ from __future__ import annotations
 import base64
 import json
 import os
-import shutil
-import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import chromium
 import httpx
-import psutil
 import pytest
 from waiting import until
 from websockets.sync.client import ClientConnection, connect
 
-NAMES = ("chromium-headless-shell", "chromium", "google-chrome")
-FLAGS = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-dev-shm-usage",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--no-first-run",
-    "--remote-debugging-port=0",
-    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
-)
 KEYS = {"Enter": ("\r", 13), "Tab": ("", 9)}
 
 
@@ -100,24 +86,14 @@ class ShopBrowser:
 @contextmanager
 def shop_browser(profile: Path) -> Iterator[ShopBrowser]:
     """A browser with an empty page."""
-    found = next(filter(None, map(shutil.which, NAMES)), None)
+    found = chromium.installed()
     if found is None:
         message = "a browser (chromium) is not installed; run: sh tests/integration/trackers/install.sh"
         pytest.fail(message) if os.environ.get("CI") else pytest.skip(message)
-    with (profile / "browser.log").open("wb") as log:
-        words = [found, *FLAGS, f"--user-data-dir={profile}", "about:blank"]
-        process = psutil.Popen(words, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-    try:
+    with chromium.running(found, profile, "about:blank"):
         port = profile / "DevToolsActivePort"
         until(lambda: port.exists() and port.read_text().strip())
         pages = httpx.get(f"http://127.0.0.1:{port.read_text().split()[0]}/json/list").json()
         [address] = [page["webSocketDebuggerUrl"] for page in pages if page["type"] == "page"]
         with connect(address, max_size=None, proxy=None) as socket:
             yield ShopBrowser(socket)
-    finally:
-        # Debian starts the browser from a script, and the browser has processes of its own.
-        family = [process, *process.children(recursive=True)]
-        for member in family:
-            with suppress(psutil.NoSuchProcess):
-                member.terminate()
-        psutil.wait_procs(family, 20)

@@ -3,31 +3,18 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import urlencode, urlsplit
 
-import psutil
+import chromium
 from tracker_tools import FOLDER, MODULES, browser
 
 TYPES = {".html": "text/html", ".js": "text/javascript", ".mjs": "text/javascript"}
-# Nothing of the browser's own calls out either.
-FLAGS = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-dev-shm-usage",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--no-first-run",
-    "--remote-debugging-port=0",
-    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
-)
 
 
 class PageServer(ThreadingHTTPServer):
@@ -51,19 +38,8 @@ class PageServer(ThreadingHTTPServer):
         """A browser has ``page`` open."""
         asked = urlencode({"collector": self.collector_url, **query})
         address = f"http://127.0.0.1:{self.server_port}/{page}?{asked}"
-        with (profile / "browser.log").open("wb") as log:
-            words = [browser(), *FLAGS, f"--user-data-dir={profile}", address]
-            process = psutil.Popen(words, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-        try:
+        with chromium.running(browser(), profile, address):
             yield
-        finally:
-            # Debian starts the browser from a script, and the browser has processes of its own.
-            family = [process, *process.children(recursive=True)]
-            for member in family:
-                with suppress(psutil.NoSuchProcess):
-                    member.terminate()
-            _, alive = psutil.wait_procs(family, 20)
-            assert not alive
 
 
 @contextmanager

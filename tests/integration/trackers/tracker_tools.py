@@ -7,12 +7,12 @@ import shutil
 from pathlib import Path
 from typing import NoReturn
 
+import chromium
 import pytest
 
 KEY = "tracker-write-key"
 FOLDER = Path(__file__).parent
 MODULES = FOLDER / "node_modules"
-BROWSERS = ("chromium-headless-shell", "chromium", "google-chrome")
 CALL_TYPES = ("identify", "track", "page", "screen", "group", "alias")
 
 
@@ -29,7 +29,7 @@ def node() -> str:
 def browser() -> str:
     """A browser of Chromium's kind; the trackers are installed."""
     node()
-    found = next(filter(None, map(shutil.which, BROWSERS)), None)
+    found = chromium.installed()
     if found is None:
         _missing("a browser (chromium) is")
     return found
