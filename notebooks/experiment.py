@@ -74,14 +74,22 @@ def _invented(seed: int) -> Trial:
     return Trial("invented", experiment, exposures, {"conversion": _ORDERS * _LIFT, "CTR": 0.1 / 16})
 
 
-def summaries(values: Floats, belongs: np.ndarray, looks: np.ndarray) -> list[Summary]:
-    """Of a variant, as of each look.
+def both(
+    trial: Trial, values: Floats, variants: np.ndarray, variant: str, looks: np.ndarray
+) -> list[tuple[Summary, Summary]]:
+    """The control's summary and a variant's, as of each look.
 
     Args:
         values: a value per customer, in the order in which they came.
-        belongs: which of them saw the variant.
+        variants: what each saw.
         looks: after how many customers.
     """
+    sides = (_summaries(values, variants == name, looks) for name in (trial.experiment.control, variant))
+    return list(zip(*sides, strict=True))
+
+
+def _summaries(values: Floats, belongs: np.ndarray, looks: np.ndarray) -> list[Summary]:
+    """Of the customers who belong to a variant, as of each look."""
     own = np.where(belongs, values, 0.0)
     counts, sums, squares, positive = (
         np.cumsum(part)[looks - 1] for part in (belongs, own, own**2, belongs & (values != 0))
