@@ -35,8 +35,8 @@ def test_marked_processes_are_found_and_ended_even_if_they_leave_the_session_and
     reader, writer = os.pipe()
     leader = processes.start(tmp_path, "service", [sys.executable, "-c", STUBBORN_FAMILY], writer)
     os.close(writer)
-    os.read(reader, 100)
-    os.close(reader)
+    with os.fdopen(reader) as output:  # the whole line: unbuffered, its end is a write of its own, which must not fail
+        assert output.readline() == "started\n"
 
     def find() -> list[psutil.Process]:
         return processes.marked(tmp_path, "service".__eq__)
