@@ -150,10 +150,10 @@ def test_an_answer_tells_how_old_what_it_rests_on_is(served: Served) -> None:
 
 def test_a_slow_store_costs_its_share_and_then_nothing(served: Served) -> None:
     timeouts = served.metric("shelfwise_feature_reads_total", result="timeout")
-    served.proxy.delay = READ_SHARE + 0.3  # the catalogue, which nobody waits for, can still be read
+    served.proxy.delay = READ_SHARE + 0.3
     answers = [served.ask(context_items=["p2"]) for _ in range(3)]
     assert all("customer" in answer["degraded"] and answer["fallback"] == "session" for answer in answers)
-    assert "customers' features cannot be read" in served.not_ready()
+    assert UNREADABLE.search(served.not_ready())
     assert served.metric("shelfwise_circuit_open") == 1
     assert served.metric("shelfwise_feature_reads_total", result="timeout") >= timeouts + 3
     begun = time.monotonic()

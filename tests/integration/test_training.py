@@ -25,7 +25,8 @@ from feature_repo.visitors import Visitors
 
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ShopStack]:
-    with shop_stack(tmp_path_factory.mktemp("training")) as shop:
+    # So many that drift is judged.
+    with shop_stack(tmp_path_factory.mktemp("training"), customers=420) as shop:
         yield shop
 
 
