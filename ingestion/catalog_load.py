@@ -19,6 +19,7 @@ from ingestion.catalog_listings import Listings, gone, listed_by
 from ingestion.catalog_places import place_of
 from ingestion.catalog_reader import latest_said
 from ingestion.catalog_sources import Part, find
+from ingestion.locks import loading_catalogue, writing_catalogue
 
 Read = Sequence[tuple[Part, pa.Table]]
 
@@ -48,6 +49,7 @@ class Loaded:
     kept: int = 0
 
 
+@loading_catalogue()
 def load(
     path: Path | str,
     everything: bool = False,
@@ -108,6 +110,7 @@ def _read(parts: Sequence[Part]) -> tuple[Read, list[str]]:
     return read, failures
 
 
+@writing_catalogue()
 def _write(read: Read, back: set[str], lost: set[str], marks: dict[str, int]) -> tuple[int, int]:
     """Write the news of what was read; gives how many rows that are, and how many products became unavailable.
 

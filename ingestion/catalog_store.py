@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 from deltalake import CommitProperties, DeltaTable, write_deltalake
 
 from feature_repo.tables import CATALOG, CATALOG_INDEX, SHOP
+from ingestion.locks import writing_catalogue
 from ingestion.online import OnlineStore, open_online_store
 
 REMOVED = "removed"  # the origin of rows of products that their full catalogue no longer lists
@@ -33,6 +34,7 @@ def _newest(stored: pa.Table) -> pa.Table:
         return connection.sql(f"SELECT * FROM stored QUALIFY {newest}").to_arrow_table().cast(CATALOG.schema)
 
 
+@writing_catalogue()
 def upsert(incoming: pa.Table, remember: CommitProperties | None = None, offline_only: bool = False) -> int:
     """Write the rows of ``incoming`` that are news, offline and online.
 
@@ -156,6 +158,7 @@ def _index_row(products: list[str]) -> pa.Table:
     return pa.Table.from_pylist([row], schema=CATALOG_INDEX.schema)
 
 
+@writing_catalogue()
 def fill_online(online: OnlineStore) -> int:
     """Put the whole catalogue and its index online; returns how many products that are."""
     rows = current_rows()
@@ -163,6 +166,7 @@ def fill_online(online: OnlineStore) -> int:
     return online.fill(CATALOG, rows, "products")
 
 
+@writing_catalogue()
 def learn(events: pa.Table, offline_only: bool = False) -> int:
     """Add the products that ``events``, rows of the events table, mention and the catalogue does not know.
 

@@ -8,15 +8,19 @@ from __future__ import annotations
 
 import fcntl
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from feature_repo.errors import UnavailableError
 from feature_repo.settings import get_settings
 
 _POLL_SECONDS = 0.2
+# A lock on a file knows no threads, and would have its holder wait for himself.
+_catalogue = threading.RLock()
+_catalogue_depth = 0
 
 
 def _open(name: str) -> int:
@@ -31,6 +35,17 @@ def _try(descriptor: int, kind: int) -> bool:
     except BlockingIOError:
         return False
     return True
+
+
+@contextmanager
+def _held(name: str) -> Iterator[None]:
+    """Wait for a lock, and hold it."""
+    descriptor = _open(name)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 @contextmanager
@@ -57,13 +72,8 @@ def writing_features(wait: bool = False) -> Iterator[None]:
 @contextmanager
 def stream_paused() -> Iterator[None]:
     """Ask a running stream to pause, wait until it has, and let it go on (reseeded) afterwards."""
-    descriptor = _open("maintenance.lock")
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        with writing_features(wait=True):
-            yield
-    finally:
-        os.close(descriptor)
+    with _held("maintenance.lock"), writing_features(wait=True):
+        yield
 
 
 @contextmanager
@@ -101,12 +111,32 @@ def pulling(name: str, command: str = "pull") -> Iterator[None]:
 @contextmanager
 def computing_outcomes() -> Iterator[None]:
     """Hold the right to write the outcomes; waits until nobody else does."""
-    descriptor = _open("outcomes.lock")
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+    with _held("outcomes.lock"):
         yield
-    finally:
-        os.close(descriptor)
+
+
+@contextmanager
+def loading_catalogue() -> Iterator[None]:
+    """Hold the right to load a catalogue: what a list has lost depends on what all lists had. Waits until nobody else does."""
+    with _held("catalogue-load.lock"):
+        yield
+
+
+@contextmanager
+def writing_catalogue() -> Iterator[None]:
+    """Hold the right to read, merge and write the catalogue; waits until nobody else does. Its holder may take it again.
+
+    A row that is news to one writer may be old to the next, and the index names the products that its writer knows.
+    """
+    global _catalogue_depth
+    with _catalogue, ExitStack() as outermost:
+        if not _catalogue_depth:
+            outermost.enter_context(_held("catalogue.lock"))
+        _catalogue_depth += 1
+        try:
+            yield
+        finally:
+            _catalogue_depth -= 1
 
 
 def pause_wanted() -> bool:

@@ -26,6 +26,7 @@ from ingestion.changes.mapper import Mapper
 from ingestion.changes.products import ProductRow, catalogue_rows
 from ingestion.changes.state import State
 from ingestion.crm.delivery import Delivery
+from ingestion.locks import writing_catalogue
 from ingestion.quarantine_reasons import objection
 
 _MOST_RECORDS = 5_000
@@ -186,6 +187,7 @@ def _created(topic: str) -> set[int]:
     return {0}
 
 
+@writing_catalogue()
 def _into_catalogue(products: list[ProductRow], mapping: Mapping) -> int:
     assert mapping.products
     try:
