@@ -56,9 +56,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 _EPILOG = """\
 Columns: product_id (required), name, category (levels separated by /), brand, price, currency, stock, updated_at, created_at.
 Several rows of a product are its history; the first of a new product counts from created_at on, if that is given, since nothing
-older is known. Without updated_at a row counts from now on, or, for a new product, from always; of several such rows of a
-product, the last in the file modified last counts. Missing stock means unknown, and the product counts as available; 0 takes it
-out of recommendations.
+older is known. Without updated_at a row counts from now on, or, for a new product, from always; with one in the future, from now
+on. Of several such rows of a product, the last in the file modified last counts. Missing stock means unknown, and the product
+counts as available; 0 takes it out of recommendations.
 
 Only what may have changed is read: files whose size or modification time is not that of the last load, and the data files that
 a Delta table got since. Only rows that say something new are written. docs/catalogue.md says more, also of s3://.
@@ -108,7 +108,8 @@ def _print(loaded: Loaded) -> None:
         f"files: {loaded.files:,} read, {loaded.unchanged:,} unchanged; rows: {loaded.rows:,} read, {loaded.news:,} of them "
         f"new or changed; products in the catalogue: {current_rows().num_rows:,}"
         + (f"; no longer listed, now unavailable: {loaded.removed:,}" if loaded.removed else "")
-        + (f"; no longer listed, but by another full list: {loaded.kept:,}" if loaded.kept else ""),
+        + (f"; no longer listed, but by another full list: {loaded.kept:,}" if loaded.kept else "")
+        + (f"; dated in the future, counted from now on: {loaded.ahead:,}" if loaded.ahead else ""),
         flush=True,
     )
 

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 
 import pyarrow as pa
 import pyarrow.compute as pc
 from deltalake import DeltaTable, write_deltalake
 
 from feature_repo.errors import InputError
-from feature_repo.tables import CATALOG_LISTINGS
+from feature_repo.tables import CATALOG, CATALOG_LISTINGS
 from ingestion.catalog_sources import Part, Remembered
 
 _PREFIX = "catalog-listed:"
@@ -79,6 +80,17 @@ class Listings:
         for file in vanished:
             marks |= {_PREFIX + file: 0, _LOADED + file: 0}
         return marks
+
+
+def forget_listings(before: datetime) -> None:
+    """Delete listings that were written before a moment and do not count any more."""
+    remembered = DeltaTable(CATALOG.uri).transaction_version
+    table = DeltaTable(CATALOG_LISTINGS.uri)
+    rows = table.to_pyarrow_table(columns=["file", "number"]).to_pylist()
+    old = {row["number"] for row in rows if row["number"] < before.timestamp() * 1e6}
+    count = {row["number"] for row in rows if remembered(_PREFIX + row["file"]) == row["number"]}
+    if unused := old - count:
+        table.delete(f"number IN ({', '.join(map(str, sorted(unused)))})")
 
 
 def gone(

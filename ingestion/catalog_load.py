@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path, PurePath
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from deltalake import CommitProperties, DeltaTable, Transaction
 from deltalake.exceptions import DeltaError
 from redis.exceptions import RedisError
@@ -37,6 +39,7 @@ class Loaded:
         waiting: whether a file was left for later because it may be unfinished.
         removed: how many products became unavailable, as a full list no longer has them.
         kept: how many did not, as another full list has them.
+        ahead: how many rows said a time that is yet to come, and count from now on.
     """
 
     files: int
@@ -47,6 +50,7 @@ class Loaded:
     waiting: bool
     removed: int = 0
     kept: int = 0
+    ahead: int = 0
 
 
 @loading_catalogue()
@@ -78,6 +82,7 @@ def load(
         # Half of a full list says nothing of what is gone.
         return Loaded(0, found.unchanged, 0, 0, [], True)
     read, failures = _read(found.changed)
+    read, ahead = _none_ahead(read)
     rows = sum(table.num_rows for _, table in read)
     if place.file() and read and not rows:
         raise InputError(f"{PurePath(place.key).name} has no rows with a product_id")
@@ -95,7 +100,7 @@ def load(
     back = set().union(*listed.values()) if full else set()
     news, removed = _write(read, back, lost, marks)
     files = sum(part.files for part, _ in read)
-    return Loaded(files, found.unchanged, rows, news, failures, found.waiting, removed, kept)
+    return Loaded(files, found.unchanged, rows, news, failures, found.waiting, removed, kept, ahead)
 
 
 def _read(parts: Sequence[Part]) -> tuple[Read, list[str]]:
@@ -108,6 +113,24 @@ def _read(parts: Sequence[Part]) -> tuple[Read, list[str]]:
         except InputError as error:
             failures.append(str(error))
     return read, failures
+
+
+def _none_ahead(read: Read) -> tuple[Read, int]:
+    """What was read, with nothing that counts from a time to come: until then, it would hide whatever is said later.
+
+    Also gives how many rows said such a time, but for clocks that differ a little.
+    """
+    now = datetime.now(UTC)
+    tolerated = now + timedelta(seconds=get_settings().stream.future_tolerance_seconds)
+    by_now, ahead = [], 0
+    for part, rows in read:
+        times = rows["event_timestamp"]
+        ahead += pc.sum(pc.greater(times, pa.scalar(tolerated, times.type))).as_py() or 0
+        for name, latest in (("event_timestamp", pa.scalar(now, times.type)), ("first_seen_at", now.timestamp())):
+            earlier = pc.if_else(pc.greater(rows[name], latest), latest, rows[name])
+            rows = rows.set_column(rows.schema.get_field_index(name), name, earlier)
+        by_now.append((part, rows))
+    return by_now, ahead
 
 
 @writing_catalogue()

@@ -158,6 +158,15 @@ def _index_row(products: list[str]) -> pa.Table:
     return pa.Table.from_pylist([row], schema=CATALOG_INDEX.schema)
 
 
+def forget_indexes(before: datetime) -> None:
+    """Delete the rows of the index that others had taken the place of before a moment."""
+    table = DeltaTable(CATALOG_INDEX.uri)
+    times = table.to_pyarrow_table(columns=["event_timestamp"])["event_timestamp"].to_pylist()
+    replaced = [time for time in times if time < before]
+    if len(replaced) > 1:
+        table.delete(f"event_timestamp < '{max(replaced).isoformat()}'")
+
+
 @writing_catalogue()
 def fill_online(online: OnlineStore) -> int:
     """Put the whole catalogue and its index online; returns how many products that are."""

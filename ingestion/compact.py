@@ -8,8 +8,8 @@ import sys
 _EPILOG = """\
 A running stream merges its tables by itself, every SHELFWISE_STREAM__COMPACT_EVERY_MINUTES. This is for installations whose
 stream does not run all the time, and after a backfill. It can run beside everything else and can be repeated: rows stay the
-same, readers see a table from before or after, and what others wrote meanwhile wins. Files that were replaced are
-deleted after SHELFWISE_STREAM__KEEP_UNUSED_FILES_HOURS.
+same, readers see a table from before or after, and what others wrote meanwhile wins. Files that were replaced are deleted after
+SHELFWISE_STREAM__KEEP_UNUSED_FILES_HOURS; so are lists of the catalogue's products that newer ones have replaced.
 
 Exits with 1 if a table could not be merged, for example because others wrote to the same files: run it again.
 

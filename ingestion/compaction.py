@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
@@ -13,6 +13,8 @@ from deltalake.exceptions import DeltaError
 from feature_repo.settings import get_settings
 from feature_repo.tables import (
     CATALOG,
+    CATALOG_INDEX,
+    CATALOG_LISTINGS,
     COMPUTED,
     EVENTS,
     LEDGER,
@@ -21,10 +23,26 @@ from feature_repo.tables import (
     RECOMMENDATIONS,
     Table,
 )
+from ingestion import catalog_listings, catalog_store
 
 log = logging.getLogger(__name__)
 # The tables that are appended to.
-APPENDED = (*COMPUTED, EVENTS, QUARANTINE, QUARANTINE_REPLAYS, LEDGER, CATALOG, RECOMMENDATIONS)
+APPENDED = (
+    *COMPUTED,
+    EVENTS,
+    QUARANTINE,
+    QUARANTINE_REPLAYS,
+    LEDGER,
+    CATALOG,
+    CATALOG_INDEX,
+    CATALOG_LISTINGS,
+    RECOMMENDATIONS,
+)
+# What takes out rows that later ones replaced before a moment, in tables where these are all that is ever read.
+_SUPERSEDED = {
+    CATALOG_INDEX.name: catalog_store.forget_indexes,
+    CATALOG_LISTINGS.name: catalog_listings.forget_listings,
+}
 
 
 class Compactor:
@@ -62,10 +80,14 @@ def compact() -> None:
 def merge_files(table: Table) -> int:
     """Merge the small files of a table and delete those replaced long ago; gives how many were merged.
 
+    Where only the last row of a key is ever read, those replaced long ago go, too.
+
     Raises:
         DeltaError: others changed the table meanwhile, or it cannot be read; nothing is lost.
     """
     keep = timedelta(hours=get_settings().stream.keep_unused_files_hours)
+    if forget := _SUPERSEDED.get(table.name):
+        forget(datetime.now(UTC) - keep)
     stored = DeltaTable(table.uri)
     merged = stored.optimize.compact()
     # What is younger than the setting stays: readers that began before the merge still need it.

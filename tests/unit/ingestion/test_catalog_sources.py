@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -237,6 +238,18 @@ class TestLoad:
             write(file, f"product_id,price,updated_at\nmug,{price},2026-05-01T00:00:00Z\n")
             assert load(file, everything=True).news == news
         assert catalog_store.current_rows()["price"].to_pylist() == [6]
+
+    def test_a_time_to_come_hides_nothing_that_is_said_later(self, tmp_path: Path) -> None:
+        file = tmp_path / "shop" / "a.csv"
+        begun = datetime.now(UTC)
+        for price, said in ((4, ",2099-01-01T00:00:00Z"), (5, ",")):
+            write(file, f"product_id,price,updated_at\nmug,{price}{said}\n")
+            loaded = load(file, everything=True)
+            assert (loaded.news, loaded.ahead) == (1, int(said != ","))
+        (row,) = catalog_store.current_rows().to_pylist()
+        assert row["price"] == 5
+        assert begun <= row["event_timestamp"] <= datetime.now(UTC)
+        assert begun.timestamp() <= row["first_seen_at"] <= row["event_timestamp"].timestamp()
 
 
 @pytest.mark.usefixtures("warehouse")

@@ -50,7 +50,8 @@ def test_the_index_names_all_products_and_what_is_listed_counts_before_what_was_
         for what in (("learn", "p"), ("list", "p"), ("learn", "q"))
     ]
     for writer in writers:
-        assert writer.stdout and writer.stdout.readline() == "ready\n"
+        assert writer.stdout
+        assert writer.stdout.readline() == "ready\n"
     for writer in writers:
         assert writer.stdin
         writer.stdin.write("\n")
