@@ -12,12 +12,13 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from feature_repo.errors import InputError
 from feature_repo.settings import get_settings
+from feature_repo.time_arguments import moment
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -52,10 +53,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"what the files hold: {_CONTRACT} (default), events as in docs/events.md; "
         + "; ".join(f"{name}, {what}" for name, what in _EXPORTS.items()),
     )
-    parser.add_argument(
-        "--from", dest="since", type=datetime.fromisoformat, help="take events from this time on (ISO 8601)"
-    )
-    parser.add_argument("--until", type=datetime.fromisoformat, help="take events before this time (ISO 8601)")
+    parser.add_argument("--from", dest="since", type=moment, help="take events from this time on (ISO 8601)")
+    parser.add_argument("--until", type=moment, help="take events before this time (ISO 8601)")
     parser.add_argument("--shift", type=float, default=0.0, metavar="SECONDS", help="move all times by so many seconds")
     parser.add_argument(
         "--recompute",
@@ -284,14 +283,10 @@ def _selected(parsed: DataFrame, since: datetime | None, until: datetime | None,
 
     time_of = F.col("timestamp")
     if since:
-        parsed = parsed.where(time_of.isNull() | (time_of >= F.lit(_utc(since))))
+        parsed = parsed.where(time_of.isNull() | (time_of >= F.lit(since)))
     if until:
-        parsed = parsed.where(time_of.isNull() | (time_of < F.lit(_utc(until))))
+        parsed = parsed.where(time_of.isNull() | (time_of < F.lit(until)))
     return parsed.withColumn("timestamp", F.timestamp_millis(F.unix_millis("timestamp") + int(shift * 1000)))
-
-
-def _utc(moment: datetime) -> datetime:
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 @contextmanager

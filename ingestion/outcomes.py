@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from feature_repo.errors import UnavailableError
+from feature_repo.time_arguments import moment
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,9 +44,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"told apart by {', '.join(_KEYS)}; `all`: one sum",
     )
     parser.add_argument(
-        "--since", type=_moment, metavar="TIME", help=f"lists shown since, ISO 8601 (default: {_DAYS} days ago)"
+        "--since", type=moment, metavar="TIME", help=f"lists shown since, ISO 8601 (default: {_DAYS} days ago)"
     )
-    parser.add_argument("--until", type=_moment, metavar="TIME", help="lists shown before")
+    parser.add_argument("--until", type=moment, metavar="TIME", help="lists shown before")
     parser.add_argument("--json", action="store_true", help="as one line of JSON")
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--recompute", action="store_true", help="compute all days anew, not only those with news")
@@ -182,11 +183,3 @@ def _keys(text: str) -> tuple[str, ...]:
     if unknown := [key for key in keys if key not in _KEYS]:
         raise argparse.ArgumentTypeError(f"there is no {', '.join(unknown)}; there are {', '.join(_KEYS)}, all")
     return keys
-
-
-def _moment(text: str) -> datetime:
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a date or time like 2026-03-01T12:00") from None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

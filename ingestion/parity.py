@@ -5,16 +5,16 @@ from __future__ import annotations
 import argparse
 import math
 import random
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from feature_repo.aggregates import Entity
 from feature_repo.errors import InputError, UnavailableError
+from feature_repo.time_arguments import moment_or_age
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -28,8 +28,6 @@ THRESHOLD = 0.001
 EXAMPLES = 3
 _TOLERANCE = 1e-9
 _HALF_A_MILLISECOND = 0.0005
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(m|h|d)")
-_UNITS = {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1)}
 _SHOWN = 60  # characters of a value in an example
 
 
@@ -57,7 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, metavar="N", help="take the sample of an earlier run again")
     parser.add_argument(
         "--since",
-        type=_since,
+        type=moment_or_age,
         metavar="TIME",
         help="only rows of moments from then on: ISO 8601, or as `90m`, `6h`, `7d`",
     )
@@ -434,13 +432,3 @@ def _share(text: str) -> float:
     if not 0 <= share <= 1:
         raise argparse.ArgumentTypeError("must lie between 0 and 1")
     return share
-
-
-def _since(text: str) -> datetime:
-    if match := _DURATION.fullmatch(text.strip()):
-        return datetime.now(UTC) - float(match[1]) * _UNITS[match[2]]
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is neither an ISO 8601 time nor a duration like 6h") from None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

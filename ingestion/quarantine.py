@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import argparse
-import re
 import sys
 from collections.abc import Iterable
 from contextlib import ExitStack
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from feature_repo.contract import Reason
 from feature_repo.errors import InputError
+from feature_repo.time_arguments import moment_or_age
 
 if TYPE_CHECKING:
     from ingestion.quarantine_replay import Outcome
     from ingestion.quarantine_store import RefusedEvent, Selection
 
-_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _SHOWN = 20
 _SHOWN_CHARACTERS = 2_000
 _REFUSALS_SHOWN = 20
@@ -68,24 +67,13 @@ def run(args: argparse.Namespace) -> int:
     return actions[args.action](args)
 
 
-def since(text: str) -> datetime:
-    """A moment, given as ISO 8601 (without an offset: UTC) or as an age such as ``2h`` or ``7d``."""
-    if age := re.fullmatch(r"(\d{1,6})([smhdw])", text):
-        return datetime.now(UTC) - timedelta(**{_UNITS[age[2]]: int(age[1])})
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is neither a time like 2026-01-31T12:00 nor an age like 2h"
-        ) from error
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-
-
 def _add_selection(parser: argparse.ArgumentParser) -> None:
     reasons = [reason.value for reason in Reason]
     parser.add_argument("--reason", choices=reasons, metavar="REASON", help=f"one of: {', '.join(reasons)}")
     parser.add_argument("--field", help="the field that was at fault, as `list` names it")
-    parser.add_argument("--since", type=since, metavar="TIME", help="what arrived since (ISO 8601, or an age: 2h, 7d)")
+    parser.add_argument(
+        "--since", type=moment_or_age, metavar="TIME", help="what arrived since (ISO 8601, or an age: 2h, 7d)"
+    )
 
 
 def _selection(args: argparse.Namespace, ids: list[str] | None = None, waiting: bool = False) -> Selection:

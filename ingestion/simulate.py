@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from feature_repo.settings import get_settings
+from feature_repo.time_arguments import moment
 
 DEFAULT_SEED = 7
 FOLDER = "simulator"
@@ -31,7 +32,7 @@ Write the history of an invented shop: history/dt=YYYY-MM-DD/events.parquet, cat
 give the same bytes."""
     parser.add_argument("--events", type=_count, default=300_000, metavar="N", help="events (default: 300000)")
     parser.add_argument("--days", type=_count, default=30, metavar="N", help="days of history (default: 30)")
-    parser.add_argument("--end", type=_moment, default="now", metavar="TIME", help="its end, ISO 8601 (default: now)")
+    parser.add_argument("--end", type=_end, default="now", metavar="TIME", help="its end, ISO 8601 (default: now)")
     parser.add_argument("--products", type=_count, default=1_000, metavar="N", help="products (default: 1000)")
     parser.add_argument("--customers", type=_count, default=20_000, metavar="N", help="customers (default: 20000)")
     parser.add_argument("--seed", type=int, default=DEFAULT_SEED, help=f"another seed: another shop ({DEFAULT_SEED})")
@@ -154,11 +155,5 @@ def _rate(text: str) -> float:
     return rate
 
 
-def _moment(text: str) -> datetime:
-    if text == "now":
-        return datetime.now(UTC).replace(microsecond=0)
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a time like 2026-01-31T12:00:00Z") from error
-    return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+def _end(text: str) -> datetime:
+    return datetime.now(UTC).replace(microsecond=0) if text == "now" else moment(text)

@@ -4,22 +4,13 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
 
 from feature_repo.errors import InputError
+from feature_repo.time_arguments import moment
 
 Choice = TypeVar("Choice")
-
-
-def moment(text: str) -> datetime:
-    """An ISO 8601 date or time; UTC unless it says otherwise."""
-    try:
-        found = datetime.fromisoformat(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not an ISO 8601 date or time") from None
-    return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
 def add_window(parser: argparse.ArgumentParser) -> None:

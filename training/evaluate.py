@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from feature_repo.errors import InputError
-from training.arguments import chosen, moment, names, require_folder_of
+from feature_repo.time_arguments import moment
+from training.arguments import chosen, names, require_folder_of
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID

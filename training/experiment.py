@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from feature_repo.commands import result_console
 from feature_repo.errors import InputError
-from training.arguments import moment
+from feature_repo.time_arguments import moment
 from training.exit_codes import ExitCode
 
 if TYPE_CHECKING:

@@ -167,15 +167,6 @@ class TestList:
             command(*arguments)
         assert ended.value.code == 2
 
-    @pytest.mark.parametrize(
-        ("text", "ago"), [("90s", timedelta(seconds=90)), ("2h", timedelta(hours=2)), ("7d", timedelta(days=7))]
-    )
-    def test_an_age(self, text: str, ago: timedelta) -> None:
-        assert abs(datetime.now(UTC) - quarantine.since(text) - ago) < timedelta(seconds=5)
-
-    def test_a_moment_without_an_offset_is_utc(self) -> None:
-        assert quarantine.since("2026-05-04T12:00") == NOON
-
 
 class TestShow:
     def test_says_why_in_a_sentence(self, capsys: pytest.CaptureFixture[str]) -> None:
