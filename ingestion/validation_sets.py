@@ -24,6 +24,8 @@ from feature_repo.tables import CATALOG, CATALOG_INDEX, CUSTOMER_ACTIVITY, EVENT
 _EXAMPLES = 3
 _DAYS_BEFORE = 14
 _FEWEST_DAYS = 3
+_WEEKS_BEFORE = 4
+_FEWEST_WEEKS = 2
 # The stream writes events, customers and products one after the other.
 _SETTLED = timedelta(minutes=15)
 _MEMORY = "1GB"
@@ -49,11 +51,23 @@ def tables_in_duckdb(**filtered: ds.Expression) -> Iterator[duckdb.DuckDBPyConne
 
 @dataclass(frozen=True)
 class Volume:
-    """How many rows a day has, and the median of the days before; None if these are too few."""
+    """How many rows a day has.
+
+    Attributes:
+        usual: the median of the days before; None if these are too few.
+        on_this_weekday: that of the same days of the weeks before, which may be other than most; likewise.
+    """
 
     day: date
     rows: int
     usual: float | None
+    on_this_weekday: float | None
+
+    def within(self, low: float, high: float) -> bool:
+        """Whether the rows are within such multiples of what is usual, on all days or on this one."""
+        return any(
+            low * rows <= self.rows <= high * rows for rows in (self.usual, self.on_this_weekday) if rows is not None
+        )
 
 
 def volumes(counts: dict[date, int], first: date, last: date) -> list[Volume]:
@@ -65,15 +79,21 @@ def volumes(counts: dict[date, int], first: date, last: date) -> list[Volume]:
         before = [day - timedelta(days=ago) for ago in range(1, _DAYS_BEFORE + 1)]
         # Of the very first day, there may be only a part.
         usual = [counts.get(one, 0) for one in before if one > begin]
-        found.append(Volume(day, counts.get(day, 0), median(usual) if len(usual) >= _FEWEST_DAYS else None))
+        weekdays = [day - timedelta(weeks=ago) for ago in range(1, _WEEKS_BEFORE + 1)]
+        alike = [counts.get(one, 0) for one in weekdays if one > begin]
+        found.append(Volume(day, counts.get(day, 0), _median(usual, _FEWEST_DAYS), _median(alike, _FEWEST_WEEKS)))
     return found
+
+
+def _median(counts: list[int], fewest: int) -> float | None:
+    return median(counts) if len(counts) >= fewest else None
 
 
 def judge_volumes(name: str, of_days: list[Volume], limits: ValidationSettings) -> Finding:
     """A finding for all days of a kind of event."""
     low, high = limits.volume_drop, limits.volume_rise
     judged_days = [one for one in of_days if one.usual is not None and one.usual >= limits.volume_min_rows]
-    wrong = [one for one in judged_days if not low * (one.usual or 0) <= one.rows <= high * (one.usual or 0)]
+    wrong = [one for one in judged_days if not one.within(low, high)]
     return Finding(
         "events",
         "rows per day",
@@ -81,7 +101,7 @@ def judge_volumes(name: str, of_days: list[Volume], limits: ValidationSettings) 
         Status.VIOLATED if wrong else Status.OK if judged_days else Status.NOT_JUDGED,
         sum(one.rows for one in wrong),
         sum(one.rows for one in of_days),
-        limit=f"{low:g} to {high:g} times the median of the {_DAYS_BEFORE} days before",
+        limit=f"{low:g} to {high:g} times the median of the {_DAYS_BEFORE} days before, or of this weekday",
         examples=tuple(f"{one.day}: {one.rows:,} instead of {one.usual:,.0f}" for one in wrong[:_EXAMPLES]),
         advice="see whether the tracker, the collector or an import was down or sent twice, and load what is missing "
         "(`python -m ingestion backfill`)"

@@ -166,6 +166,21 @@ class TestVolumes:
     def test_days_are_judged_by_those_before(self, counts: tuple[int, ...], status: Status) -> None:
         assert self.judge(*counts).status is status
 
+    @pytest.mark.parametrize(
+        ("before", "last", "status"),
+        [
+            ([0, 0], 0, Status.OK),  # never on Sundays
+            ([10, 12], 9, Status.OK),
+            ([10, 12], 100, Status.OK),
+            ([10, 12], 3, Status.VIOLATED),
+            ([10, 12], 301, Status.VIOLATED),
+            ([10], 9, Status.VIOLATED),  # one other Sunday is no habit
+        ],
+    )
+    def test_a_weekday_may_be_other_than_most(self, before: list[int], last: int, status: Status) -> None:
+        weeks = [count for sunday in before for count in (*[100] * 6, sunday)]
+        assert self.judge(7, *weeks, *[100] * 6, last).status is status
+
 
 @pytest.mark.usefixtures("warehouse")
 class TestSources:
