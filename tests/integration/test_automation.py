@@ -192,6 +192,19 @@ def shop(folder: Path, crm: CrmServer) -> Iterator[ShopStack]:
         yield shop
 
 
+def test_a_dag_can_be_tried_without_the_scheduler(shop: ShopStack) -> None:
+    shop.deploy("airflow", "db", "migrate")
+    with Redis(port=shop.stack.port("REDIS__PORT")) as redis:
+        redis.flushall()
+        shop.deploy("airflow", "dags", "test", "shelfwise_materialize")
+        assert redis.dbsize() > 250
+        redis.flushall()
+    # The catalogue's file is not there yet.
+    failed = shop.stack.deploy("airflow", "dags", "test", "shelfwise_catalog")
+    assert failed.returncode != 0
+    assert "catalog.csv" in failed.stdout
+
+
 @pytest.fixture(scope="module")
 def airflow(shop: ShopStack) -> Iterator[Airflow]:
     with running_airflow(shop.stack) as airflow:
