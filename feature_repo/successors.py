@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 SHRINKAGE = 10.0
 # A visitor's latest products count as 1, 1/2, 1/3, ..., up to so many.
 LATEST = 20
+# Popular products of a large catalogue are tied to many thousands; so many of the closest say what there is to say, and keep
+# what a request costs from growing with the catalogue.
+MOST_TIES = 500
 COLUMNS = tuple(f"{NEXT.name}_{part}" for part in ("at", "items", "weights", "from", "to"))
 
 
@@ -31,7 +34,7 @@ class Successors:
     Attributes:
         following: the share of turns from the row's product that led to the column's.
         together: how much two products are turned to from each other, relative to how often each is: the cosine of
-            item-item models, symmetric, in 0..1.
+            item-item models, in 0..1. Of a product's, the :data:`MOST_TIES` largest.
     """
 
     following: csr_matrix
@@ -155,5 +158,18 @@ class SuccessorTable:
         both = sums + sums.T
         return Successors(
             csr_matrix(sums.multiply(1 / (away + SHRINKAGE)[:, None])),
-            csr_matrix(both.multiply(scale[:, None]).multiply(scale[None, :])),
+            _largest(csr_matrix(both.multiply(scale[:, None]).multiply(scale[None, :])), MOST_TIES),
         )
+
+
+def _largest(matrix: csr_matrix, most: int) -> csr_matrix:
+    """Of each row, the ``most`` largest values."""
+    begins, surplus = matrix.indptr, np.diff(matrix.indptr) - most
+    kept = np.ones(matrix.nnz, dtype=bool)
+    for row in np.flatnonzero(surplus > 0):
+        smallest = np.argpartition(matrix.data[begins[row] : begins[row + 1]], surplus[row])[: surplus[row]]
+        kept[begins[row] + smallest] = False
+    if kept.all():
+        return matrix
+    ends = np.concatenate([[0], np.cumsum(kept)])[begins]
+    return csr_matrix((matrix.data[kept], matrix.indices[kept], ends), shape=matrix.shape)

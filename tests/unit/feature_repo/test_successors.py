@@ -22,6 +22,17 @@ def test_shares_of_turns_and_closeness_are_shrunk() -> None:
     assert read.together[CUP, RAKE] == read.together[RAKE, CUP] == pytest.approx(both)
 
 
+def test_of_many_products_turned_to_together_the_closest_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("feature_repo.successors.MOST_TIES", 2)
+    turns = {"cup": {"pan": 6.0, "rake": 2.0, "ball": 4.0}, "rake": {"ball": 1.0}}
+    read = shelf(**following(turns)).successors
+    assert sorted(read.together[CUP].indices) == [PAN, BALL]
+    assert sorted(read.together[RAKE].indices) == [CUP, BALL], "rows are looked at for themselves"
+    assert read.following[CUP].nnz == 3
+    both = 6 / np.sqrt((12 + SHRINKAGE) * (6 + SHRINKAGE))
+    assert read.together[CUP, PAN] == read.together[PAN, CUP] == pytest.approx(both)
+
+
 def test_turns_fade_with_their_half_life() -> None:
     columns = following(TURNS)
     columns[COLUMNS[0]] = [NOW - NEXT.half_life.total_seconds()] * 4
