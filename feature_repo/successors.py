@@ -59,7 +59,9 @@ class Successors:
 
     def between(self, items: Codes, others: Codes) -> NDArray[np.float32]:
         """How much pairs are turned to together, shape (items, others)."""
-        ties = weighted(items[:, None], np.ones((len(items), 1)), self.together)
+        matrix = self.together
+        begins, ends = matrix.indptr[items], matrix.indptr[items + 1]
+        ties = Ties.one_row_each(begins, ends - begins, matrix.indices, matrix.data, matrix.shape[1])
         return ties.at(np.arange(len(items))[:, None], others[None, :])
 
 
@@ -163,7 +165,8 @@ class SuccessorTable:
 
 
 def _largest(matrix: csr_matrix, most: int) -> csr_matrix:
-    """Of each row, the ``most`` largest values."""
+    """Of each row, the ``most`` largest values, in the order of their columns."""
+    matrix.sort_indices()
     begins, surplus = matrix.indptr, np.diff(matrix.indptr) - most
     kept = np.ones(matrix.nnz, dtype=bool)
     for row in np.flatnonzero(surplus > 0):

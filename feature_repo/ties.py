@@ -68,9 +68,27 @@ class Ties:
             products: number of its columns.
         """
         # By hand: for the few rows of one request, scipy takes many times as long to make matrices as to multiply them.
-        places = np.arange(lengths.sum()) + np.repeat(begins - np.cumsum(lengths) + lengths, lengths)
+        places = _places(begins, lengths)
         values = np.repeat(weights, lengths) * strengths[places]
         return cls.summed(products, np.repeat(visitors, lengths), codes[places], values)
+
+    @classmethod
+    def one_row_each(
+        cls,
+        begins: NDArray[np.integer],
+        lengths: NDArray[np.integer],
+        codes: Codes,
+        strengths: NDArray[np.floating],
+        products: int,
+    ) -> Ties:
+        """Of as many visitors as there are rows, each tied as one row of a sparse matrix says: see :meth:`rows`.
+
+        Args:
+            codes: ascending within each row.
+        """
+        places = _places(begins, lengths)
+        pairs = np.repeat(np.arange(len(lengths)) * np.int64(products), lengths) + codes[places]
+        return cls(products, pairs, strengths[places].astype(np.float32))
 
     def at(self, visitors: NDArray[np.integer], codes: Codes) -> NDArray[np.float32]:
         """The strengths of pairs; the two broadcast."""
@@ -85,6 +103,11 @@ class Ties:
         first, last = np.searchsorted(self.pairs, [visitor * self.products, (visitor + 1) * self.products])
         codes = (self.pairs[first:last] - visitor * self.products).astype(np.int32)
         return codes, self.strengths[first:last]
+
+
+def _places(begins: NDArray[np.integer], lengths: NDArray[np.integer]) -> NDArray[np.integer]:
+    """The places of rows, one after the other."""
+    return np.arange(lengths.sum()) + np.repeat(begins - np.cumsum(lengths) + lengths, lengths)
 
 
 def first_in_rows(codes: Codes, counted: NDArray[np.bool_]) -> NDArray[np.bool_]:
