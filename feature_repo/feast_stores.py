@@ -6,6 +6,7 @@ and registry as every other command, with nothing to export first.
 
 from __future__ import annotations
 
+import json
 import time
 import warnings
 from collections.abc import Callable, Sequence
@@ -28,8 +29,9 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from pydantic import Field
 
 from feature_repo import online_values
+from feature_repo.aggregates import Entity
 from feature_repo.settings import get_settings
-from feature_repo.tables import ONLINE_WRITES
+from feature_repo.tables import ITEM_CHANGES, ITEM_CHANGES_KEPT, ONLINE_WRITES
 
 # Feast turns all of them on: messages of its libraries to each other's developers.
 warnings.filterwarnings("ignore", category=DeprecationWarning)
@@ -65,6 +67,8 @@ class FreshRedisOnlineStore(RedisOnlineStore):
 
     Feast skips such a row. But a late event changes a customer's sums without moving the time of the last event, and
     skipping that row would leave the online value wrong until the next event. Older rows are still refused.
+
+    Which products were written is told to those who follow :data:`feature_repo.tables.ITEM_CHANGES`.
     """
 
     def online_write_batch(
@@ -95,6 +99,7 @@ class FreshRedisOnlineStore(RedisOnlineStore):
                     fields[field_key(table.name, name)] = value.SerializeToString()
                 pipeline.hset(key, mapping=fields)
             pipeline.execute()
+        _tell_changes(client, table, [entity_key.entity_values[0].string_val for entity_key, *_ in data])
         if progress:
             progress(len(data))
 
@@ -118,6 +123,7 @@ class FreshRedisOnlineStore(RedisOnlineStore):
         keys = entity_keys(join_key, rows[join_key].to_pylist(), config.project)
         if keep_newer:
             rows, keys = self._not_older(client, f"_ts:{view.name}", rows, keys)
+        entities = rows[join_key].to_pylist()
         times = _milliseconds(rows)
         names = [feature.name for feature in view.features]
         fields = [field_key(view.name, name) for name in names] + [f"_ts:{view.name}".encode()]
@@ -134,6 +140,7 @@ class FreshRedisOnlineStore(RedisOnlineStore):
                     # What hset() does, too, but it takes so long to put its arguments together that the stream notices.
                     pipeline.execute_command("HSET", key, *chain.from_iterable(zip(fields, values, strict=True)))
                 known = bool(pipeline.execute()[0]) and known
+            _tell_changes(client, view, entities[part])
         return known
 
     @staticmethod
@@ -148,6 +155,12 @@ class FreshRedisOnlineStore(RedisOnlineStore):
     def note_written(self, config: RepoConfig, view: FeatureView) -> None:
         """Record that all that is known of the view is online, as of now."""
         self._get_client(config.online_store).hset(ONLINE_WRITES, view.name, str(round(time.time() * 1000)))
+
+
+def _tell_changes(client: Any, view: FeatureView, names: list[str]) -> None:
+    """Say that products have been written: afterwards, so that whoever is told reads what is new."""
+    if view.join_keys == [Entity.ITEM.key] and names:
+        client.xadd(ITEM_CHANGES, {"ids": json.dumps(names)}, maxlen=ITEM_CHANGES_KEPT, approximate=True)
 
 
 def _milliseconds(rows: pa.Table) -> list[int]:

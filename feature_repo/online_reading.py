@@ -6,6 +6,7 @@ outlived its view's ``ttl``; here that counts as missing, as it does in training
 
 from __future__ import annotations
 
+import json
 import struct
 import time
 from collections.abc import Sequence
@@ -17,11 +18,13 @@ from feast.types import Float64
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from feature_repo.feast_stores import FreshRedisOnlineStore, entity_keys, field_key
+from feature_repo.tables import ITEM_CHANGES, ITEM_CHANGES_KEPT
 
 if TYPE_CHECKING:
     from feast import FeatureStore
 
 _DOUBLE = struct.Struct("<xd")  # a message of one double, after the byte that says so
+_BEGINNING = b"0-0"  # of a stream in Redis
 
 
 @dataclass(frozen=True)
@@ -87,16 +90,33 @@ class OnlineReader:
                 pipeline.execute_command("HMGET", key, *self._fields)
             return self._columns(pipeline.execute())
 
-    def stamps(self, ids: Sequence[str]) -> list[bytes]:
-        """What changes with the times of the rows of each entity; the same in all views as long as none has a newer row.
+    def changes(self, since: bytes | None) -> tuple[bytes, set[str] | None]:
+        """Which products were written since a place, whatever was written of them; and the place to ask from the next time.
 
-        A row that is written again for the same time, as a late event does, does not show.
+        Args:
+            since: None the first time.
+
+        Returns:
+            None instead of products if it cannot be told, so that all may have changed: the first time, after so many
+            changes that some are no longer kept, and from a server that is another or was emptied.
+
+        Raises:
+            redis.RedisError: the server is gone or does not answer in time.
         """
-        fields = [self._fields[view.begin + len(view.columns)] for view in self._views]
-        with self._online._get_client(self._config.online_store).pipeline(transaction=False) as pipeline:
-            for key in entity_keys(self._join_key, ids, self._config.project):
-                pipeline.execute_command("HMGET", key, *fields)
-            return [b"|".join(stamp or b"" for stamp in row) for row in pipeline.execute()]
+        client = self._online._get_client(self._config.online_store)
+        if since is None:
+            newest = client.xrevrange(ITEM_CHANGES, count=1)
+            return newest[0][0] if newest else _BEGINNING, None
+        entries = client.xrange(ITEM_CHANGES, min=since)
+        if since != _BEGINNING:
+            kept = bool(entries) and entries[0][0] == since
+            entries = entries[1:]
+        else:
+            kept = len(entries) < ITEM_CHANGES_KEPT
+        if not kept:
+            return self.changes(None)
+        changed = {name for _, fields in entries for name in json.loads(fields[b"ids"])}
+        return entries[-1][0] if entries else since, changed
 
     def _columns(self, rows: list[list[bytes | None]]) -> dict[str, list[Any]]:
         now = time.time()

@@ -371,6 +371,10 @@ ALL_TABLES = (
 
 # A hash in Redis with the time of the last write of each view, epoch milliseconds: what an emptied Redis does not have.
 ONLINE_WRITES = "shelfwise:online"
+# A stream in Redis of the products whose features were written, so that a service need not look at all of them.
+ITEM_CHANGES = "shelfwise:changed:product_id"
+# So many of its last entries are kept, about; one is a batch of products.
+ITEM_CHANGES_KEPT = 1_000
 
 
 def create_missing_tables() -> None:

@@ -23,10 +23,9 @@ _log = logging.getLogger("bentoml.shelfwise")
 
 # Reading is work that would hold up requests: little at a time, and at most a quarter of the time.
 _CHUNK = 32
-_STAMPS_CHUNK = 256
 _PAUSE_PER_WORK = 3.0
-# Rows that were written again for the same time do not show by their stamps: within so many seconds, all are read anew.
-_ALL_SECONDS = 60.0
+# A writer that was killed may not have told what it wrote: within so many seconds, all are read anew.
+_ALL_SECONDS = 600.0
 
 
 class CatalogueReader:
@@ -45,7 +44,8 @@ class CatalogueReader:
         self._every = every
         self._publish = publish
         self._stored = StoredShelf((), Vocabularies())
-        self._stamps: dict[str, bytes] = {}
+        self._place: bytes | None = None
+        self._unread: set[str] = set()
         self._next_anew = 0
         self._begun = time.monotonic()
         self._stop = threading.Event()
@@ -84,32 +84,27 @@ class CatalogueReader:
         ids = self._ids()
         # Before there is any catalogue, there is nothing to answer from, and nobody to be held up.
         pause = _PAUSE_PER_WORK if self._stored.ids else 0.0
+        self._note_unread(ids)
         if self._stored.ids != ids:
-            # What is remembered must fit what is held, also if this reading fails halfway.
             self._stored = self._stored.of(ids)
-            self._stamps = {product_id: self._stamps[product_id] for product_id in ids if product_id in self._stamps}
         stored = self._stored
-        changed = self._changed(ids, pause)
-        for part in _parts(list(changed), _CHUNK):
+        # What is not on the list is read when it is.
+        self._unread.intersection_update(stored.rows)
+        for part in _parts(sorted(self._unread), _CHUNK):
             with self._pausing(pause):
                 stored.put([stored.rows[product_id] for product_id in part], self._features.read(part))
-                self._stamps.update((product_id, changed[product_id]) for product_id in part)
+                self._unread.difference_update(part)
         with self._pausing(pause):
             return stored.shelf(at)
 
-    def _changed(self, ids: tuple[str, ...], pause: float) -> dict[str, bytes]:
-        """Stamps of the products that changed since they were read, and of those whose turn it is to be read anew."""
+    def _note_unread(self, ids: tuple[str, ...]) -> None:
+        """Remember which products have to be read, also should this reading fail halfway."""
+        self._place, changed = self._features.changes(self._place)
         elapsed, self._begun = time.monotonic() - self._begun, time.monotonic()
         first = self._next_anew % max(len(ids), 1)
-        turn = set(ids[first : first + math.ceil(len(ids) * elapsed / _ALL_SECONDS)])
+        turn = ids[first : first + math.ceil(len(ids) * elapsed / _ALL_SECONDS)]
         self._next_anew = first + len(turn)
-        changed = {}
-        for part in _parts(ids, _STAMPS_CHUNK):
-            with self._pausing(pause):
-                for product_id, stamp in zip(part, self._features.stamps(part), strict=True):
-                    if product_id in turn or self._stamps.get(product_id) != stamp:
-                        changed[product_id] = stamp
-        return changed
+        self._unread.update(ids if changed is None else changed, turn, set(ids) - self._stored.rows.keys())
 
     def _ids(self) -> tuple[str, ...]:
         ids = self._index.read([SHOP])["product_ids"][0] or []

@@ -18,7 +18,6 @@ from feature_repo.aggregates import Entity
 from feature_repo.online_reading import OnlineReader
 from feature_repo.settings import PROJECT_ROOT, Settings
 from feature_repo.shelf import Shelf
-from serving import catalogue
 from serving.catalogue import CatalogueReader
 
 SHOP = Shop(30, seed=8)
@@ -92,6 +91,32 @@ def test_what_has_outlived_its_view_is_missing(store: Any, monkeypatch: pytest.M
     assert None not in columns["price"], "other views have lives of their own"
 
 
+def test_changes_are_told_once_and_what_is_missed_is_noticed(store: Any) -> None:
+    reader, redis = (
+        OnlineReader(store, "shelf_features"),
+        store._get_provider().online_store._get_client(store.config.online_store),
+    )
+    rows = [{**row, "event_timestamp": datetime.now(UTC)} for row in catalog_rows(SHOP, NOW)]
+    place, changed = reader.changes(None)
+    assert changed is None, "the first time, all is new"
+    push(tables.CATALOG, rows[1:3])
+    push(tables.CUSTOMER_ACTIVITY, customer_rows(EVENTS)[:3])
+    push(tables.ITEM_ACTIVITY, item_rows(EVENTS)[:1])
+    place, changed = reader.changes(place)
+    assert changed == {"p1", "p2", item_rows(EVENTS)[0]["product_id"]}
+    assert reader.changes(place) == (place, set())
+
+    redis.delete(tables.ITEM_CHANGES)
+    place, changed = reader.changes(place)
+    assert changed is None, "this is not the server, or not what it held"
+    assert reader.changes(place) == (place, set())
+    push(tables.CATALOG, rows[4:5])
+    place, changed = reader.changes(place)
+    assert changed == {"p4"}
+    redis.xadd(tables.ITEM_CHANGES, {"ids": "[]"}, maxlen=1, approximate=False)
+    assert reader.changes(place)[1] is None, "more happened than is kept"
+
+
 class Shelves:
     """Takes what a reader of the catalogue hands out."""
 
@@ -107,9 +132,8 @@ class Shelves:
 
 
 @pytest.fixture
-def shelves(store: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shelves]:
-    """What a running reader has handed out; it reads all anew once in two seconds."""
-    monkeypatch.setattr(catalogue, "_ALL_SECONDS", 2.0)
+def shelves(store: Any) -> Iterator[Shelves]:
+    """What a running reader has handed out."""
     taken = Shelves()
     reader = CatalogueReader(store, 0.1, taken.take)
     reader.start()
@@ -127,7 +151,7 @@ def test_the_catalogue_follows_what_changes(store: Any, shelves: Shelves) -> Non
     changed = {**catalog_rows(SHOP, NOW)[3], "price": 123.0}
     push(tables.CATALOG, [{**changed, "event_timestamp": NOW + timedelta(seconds=1)}])
     until(lambda: shelves.price("p3") == 123.0)
-    # A row for the same time, as a late event makes one: its stamp does not tell.
+    # A row for the same time, as a late event makes one.
     push(tables.CATALOG, [{**changed, "event_timestamp": NOW + timedelta(seconds=1), "price": 124.0}])
     until(lambda: shelves.price("p3") == 124.0)
     assert first.items.price[first.rows["p3"]] == before, "a shelf that was handed out does not change"

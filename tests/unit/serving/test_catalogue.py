@@ -1,9 +1,9 @@
-"""Reading the catalogue again after a reading that failed halfway."""
+"""Reading the catalogue again: what changed, and what a reading that failed halfway left."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar, cast
 
 import pytest
 from small_shelf import NOW, following
@@ -18,8 +18,11 @@ IDS = [f"p{number}" for number in range(100)]
 class Failing:
     """Stored features of products that are all sold out; the third part that is read fails, once."""
 
+    changed: ClassVar[set[str]] = set()
+
     def __init__(self, _: Any, service: str) -> None:
         self.service, self.reads = service, 0
+        self.asked: list[str] = []
 
     def read(self, ids: Sequence[str]) -> dict[str, list[Any]]:
         if self.service == "shelf_index":
@@ -27,11 +30,12 @@ class Failing:
         self.reads += 1
         if self.reads == 3:
             raise ConnectionError("gone for a moment")
+        self.asked += ids
         columns = {name: [None] * len(ids) for name in (*STORED_COLUMNS, "name")}
         return columns | following({}, ids) | {"stock": [0] * len(ids), "last_event_at": [NOW] * len(ids)}
 
-    def stamps(self, ids: Sequence[str]) -> list[bytes]:
-        return [b"same"] * len(ids)
+    def changes(self, since: bytes | None) -> tuple[bytes, set[str] | None]:
+        return b"1-0", None if since is None else self.changed
 
 
 def test_what_a_failed_reading_had_read_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -42,3 +46,24 @@ def test_what_a_failed_reading_had_read_is_not_lost(monkeypatch: pytest.MonkeyPa
     shelf = reader._read()
     assert len(shelf) == len(IDS)
     assert not shelf.items.available.any(), "a product that is held without what was read of it would count as in stock"
+
+
+def test_only_what_changed_is_read_and_now_and_then_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(catalogue, "OnlineReader", Failing)
+    reader = CatalogueReader(object(), 1.0, lambda _: None)  # type: ignore[arg-type]
+    features = cast(Any, reader._features)
+    with pytest.raises(ConnectionError):
+        reader._read()
+    reader._read()
+    assert set(features.asked) == set(IDS)
+    assert len(features.asked) <= len(IDS) + 2, "what was read before the failure is not read again"
+    features.asked.clear()
+    features.changed = {"p7", "unlisted"}
+    reader._read()
+    assert "p7" in features.asked
+    assert len(features.asked) <= 3, "it, and those whose turn it is"
+    monkeypatch.setattr(catalogue, "_ALL_SECONDS", 1e-9)
+    features.asked.clear()
+    for _ in range(2):  # from where the turn is to the end, and from the beginning
+        reader._read()
+    assert set(features.asked) == set(IDS)
