@@ -86,6 +86,7 @@ class CatalogueReader:
         pause = _PAUSE_PER_WORK if self._stored.ids else 0.0
         self._note_unread(ids)
         if self._stored.ids != ids:
+            self._unread.update(set(ids) - self._stored.rows.keys())
             self._stored = self._stored.of(ids)
         stored = self._stored
         # What is not on the list is read when it is.
@@ -104,7 +105,7 @@ class CatalogueReader:
         first = self._next_anew % max(len(ids), 1)
         turn = ids[first : first + math.ceil(len(ids) * elapsed / _ALL_SECONDS)]
         self._next_anew = first + len(turn)
-        self._unread.update(ids if changed is None else changed, turn, set(ids) - self._stored.rows.keys())
+        self._unread.update(ids if changed is None else changed, turn)
 
     def _ids(self) -> tuple[str, ...]:
         ids = self._index.read([SHOP])["product_ids"][0] or []
