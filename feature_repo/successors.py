@@ -151,10 +151,12 @@ class SuccessorTable:
     def at(self, at: float) -> Successors:
         """Decayed to a moment, epoch seconds."""
         decay = np.exp2(-np.maximum(np.nan_to_num(at - self.moments), 0.0) / NEXT.half_life.total_seconds())
-        known, size = self.codes >= 0, len(self.codes)
-        begins = np.concatenate([[0], np.cumsum(known.sum(axis=1))])
-        data = (self.weights * decay[:, None])[known]
-        backwards = _transposed(csr_matrix((data, self.codes[known], begins), shape=(size, size)))
+        size, most = self.codes.shape
+        # Padding has a column of its own, and goes with it: to pick out the rest would hold up other threads.
+        columns = np.where(self.codes >= 0, self.codes, size).ravel()
+        begins = np.arange(0, columns.size + 1, most)
+        given = csr_matrix(((self.weights * decay[:, None]).ravel(), columns, begins), shape=(size, size + 1))
+        backwards = _transposed(given)[:size]
         sums = _transposed(backwards)  # to and fro, it is in order: much faster than to sort it
         away, towards = self.away * decay, self.towards * decay
         scale = 1 / np.sqrt(away + towards + SHRINKAGE)
