@@ -4,7 +4,7 @@ export FEAST_USAGE := False
 export BENTOML_DO_NOT_TRACK := True
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down status logs airflow airflow-setup notebooks test test-unit lint docs lock clean bench-freshness bench-stream bench-redis bench-growth bench-training bench-serve
+.PHONY: help setup demo up down status logs airflow airflow-setup notebooks test test-unit lint linters docs lock clean bench-freshness bench-stream bench-redis bench-growth bench-training bench-serve
 
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name what; do \
@@ -67,14 +67,19 @@ lint: setup ## style, formatting and types
 	@$(PYTHON) -m ruff format --check .
 	@$(PYTHON) -m mypy
 
+linters: setup ## those of compose.yaml, the image and the Helm chart, in var/linters, for the tests; instant when nothing changed
+	@sh tests/linters/install.sh
+
 docs: setup ## the documentation as a site in var/site; open var/site/index.html
 	@NO_MKDOCS_2_WARNING=1 $(PYTHON) -m mkdocs build --strict
 
-lock: setup ## resolve the lock files anew, after a change to pyproject.toml, deploy/airflow.in or deploy/*.ivy.xml
+lock: setup ## resolve the lock files anew, after a change to pyproject.toml, an *.in or deploy/*.ivy.xml
 	@.venv/bin/uv pip compile --quiet --generate-hashes --no-emit-index-url --no-header --no-annotate --all-extras \
 		--python-version 3.11 pyproject.toml -o requirements.lock
 	@.venv/bin/uv pip compile --quiet --generate-hashes --no-emit-index-url --no-header --no-annotate \
 		--python-version 3.11 deploy/airflow.in -o deploy/airflow.lock
+	@.venv/bin/uv pip compile --quiet --generate-hashes --no-emit-index-url --no-header --no-annotate \
+		--python-version 3.11 tests/linters/requirements.in -o tests/linters/requirements.lock
 	@$(PYTHON) -m deploy.setup_jars --lock
 
 clean: ## remove the environment, caches and everything that the stack stored (stop it first with make down)

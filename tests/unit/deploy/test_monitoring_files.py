@@ -132,6 +132,33 @@ def test_prometheus_looks_where_the_processes_listen() -> None:
     assert named == set(jobs)
 
 
+def test_prometheus_of_the_containers_has_the_same_jobs_and_rules() -> None:
+    here, there = (yaml.safe_load((MONITORING / f"prometheus{end}.yml").read_text()) for end in ("", ".compose"))
+    services = yaml.safe_load((PROJECT_ROOT / "compose.yaml").read_text())["services"]
+    for job, of_container in zip(here.pop("scrape_configs"), there.pop("scrape_configs"), strict=True):
+        (target,) = job["static_configs"][0]["targets"]
+        name = job["job_name"].removeprefix("shelfwise-")
+        assert name in services
+        assert of_container == {
+            "job_name": job["job_name"],
+            "static_configs": [{"targets": [target.replace("127.0.0.1", name)]}],
+        }
+    assert here == there
+
+
+def test_grafana_of_the_containers_finds_prometheus_and_the_dashboard() -> None:
+    services = yaml.safe_load((PROJECT_ROOT / "compose.yaml").read_text())["services"]
+    mounts = dict(volume.split(":")[:2] for volume in services["grafana"]["volumes"])
+    provisioning = MONITORING / "grafana" / "provisioning"
+    assert mounts[f"./{provisioning.relative_to(PROJECT_ROOT)}"] == "/etc/grafana/provisioning"
+    (source,) = yaml.safe_load((provisioning / "datasources" / "prometheus.yml").read_text())["datasources"]
+    assert (source["type"], source["url"], source["isDefault"]) == ("prometheus", "http://prometheus:9090", True)
+    (provider,) = yaml.safe_load((provisioning / "dashboards" / "shelfwise.yml").read_text())["providers"]
+    dashboard = mounts[f"./{DASHBOARD.relative_to(PROJECT_ROOT)}"]
+    assert dashboard == f"{provider['options']['path']}/{DASHBOARD.name}"
+    assert services["grafana"]["environment"]["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"] == dashboard
+
+
 def test_the_dashboard_is_one_that_grafana_takes() -> None:
     dashboard = json.loads(DASHBOARD.read_text())
     assert (dashboard["uid"], dashboard["title"]) == ("shelfwise", "Shelfwise")
@@ -325,6 +352,7 @@ def test_the_alerts_fire_when_they_should_and_only_then(tmp_path: Path) -> None:
 def test_rules_and_configuration_are_valid() -> None:
     promtool("check", "rules", str(RULES))
     promtool("check", "config", str(MONITORING / "prometheus.yml"))
+    promtool("check", "config", str(MONITORING / "prometheus.compose.yml"))
 
 
 @needs_promtool
