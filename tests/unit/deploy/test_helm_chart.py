@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from bentoml._internal.configuration.containers import BentoMLContainer
 from server_descriptions import (
     ALL_VALUES,
     CHART,
@@ -56,7 +58,7 @@ def test_helm_lint_finds_nothing(options: tuple[str, ...]) -> None:
 
 
 @WAYS
-def test_kubernetes_knows_every_field(options: tuple[str, ...], tmp_path: Any) -> None:
+def test_kubernetes_knows_every_field(options: tuple[str, ...], tmp_path: Path) -> None:
     file = tmp_path / "manifests.yaml"
     # The operator's own kinds are not part of Kubernetes.
     known = [one for one in rendered(*options) if one["apiVersion"] != "monitoring.coreos.com/v1"]
@@ -176,6 +178,15 @@ def test_there_is_one_stream_and_what_shares_its_volume_is_on_its_node(
             assert at_home == ("affinity" in pod)
         else:
             assert "affinity" not in pod
+
+
+def test_each_pod_of_the_service_has_the_files_that_it_counts_in_for_itself(manifests: list[Manifest]) -> None:
+    """BentoML empties the folder when it starts, and names the files by process ids, which pods have in common."""
+    pod = dict(pods(manifests))["serving"]
+    folder = f"/data/bentoml/{Path(BentoMLContainer.prometheus_multiproc_dir.get()).name}"
+    (volume,) = [one["name"] for one in container(pod, "serving")["volumeMounts"] if one["mountPath"] == folder]
+    assert {"name": volume, "emptyDir": {}} in pod["volumes"]
+    assert f"mkdir -p {folder}" in " ".join(container(pod, "applied")["command"])
 
 
 def test_nobody_is_root(with_all: list[Manifest], manifests: list[Manifest]) -> None:
