@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-import redis
 from rich.console import Console
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -21,8 +20,12 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 from own_stack import OwnStack  # noqa: E402
 from own_stack import free_ports as free_ports  # noqa: E402
+from redis_servers import redis_cluster as redis_cluster  # noqa: E402
 
+from feature_repo import tables  # noqa: E402
+from feature_repo.redis_client import connect  # noqa: E402
 from feature_repo.settings import ENV_PREFIX, get_settings  # noqa: E402
+from ingestion import offsets  # noqa: E402
 
 START_SECONDS = 180.0
 STOP_SECONDS = 120.0
@@ -57,9 +60,16 @@ def stack(folder: Path, settings: Mapping[str, object] | None = None) -> Iterato
             own.deploy("down")
 
 
-def run(*arguments: str) -> str:
-    """``python -m ...``, which must succeed; returns its output."""
-    done = subprocess.run([sys.executable, "-m", *arguments], cwd=ROOT, capture_output=True, text=True)
+def run(*arguments: str, settings: Mapping[str, object] | None = None) -> str:
+    """``python -m ...``, which must succeed; returns its output.
+
+    Args:
+        arguments: the module and its arguments.
+        settings: of this command alone, by the end of their variables' names.
+    """
+    variables = {f"{ENV_PREFIX}{name}": str(value) for name, value in (settings or {}).items()}
+    command = [sys.executable, "-m", *arguments]
+    done = subprocess.run(command, cwd=ROOT, env={**os.environ, **variables}, capture_output=True, text=True)
     if done.returncode:
         raise SystemExit(f"{' '.join(arguments)}:\n{done.stdout}{done.stderr}")
     return done.stdout
@@ -80,9 +90,16 @@ def simulate(events: int, customers: int, products: int) -> Path:
 
 
 def connect_redis() -> Any:
-    """A client of the stack's Redis; untyped, because redis declares every answer to be perhaps awaitable."""
-    host, port = get_settings().redis.address.split(":")
-    return redis.Redis(host, int(port))
+    """A client of the stack's Redis."""
+    settings = get_settings().redis
+    return connect(settings, settings.timeout_seconds)
+
+
+def waiting_events() -> int:
+    """How many events of the topic the features in the offline store do not have yet."""
+    first, following = offsets.in_kafka()
+    place = offsets.reachable(offsets.covered(tables.CUSTOMER_ACTIVITY), first, following)
+    return sum(following.values()) - sum(place.values())
 
 
 class StreamProcess:
@@ -127,10 +144,14 @@ class StreamProcess:
         if self._process.poll():
             raise SystemExit(f"the stream ended:\n{self._log.read_text()}")
 
+    def processes(self) -> list[psutil.Process]:
+        """Its own, and those that it started."""
+        own = psutil.Process(self._process.pid)
+        return [own, *own.children(recursive=True)]
+
     def cpu_seconds(self) -> float:
         """Processor time used so far by it and the processes that it started."""
-        own = psutil.Process(self._process.pid)
-        used = [one.cpu_times() for one in [own, *own.children(recursive=True)]]
+        used = [one.cpu_times() for one in self.processes()]
         return sum(times.user + times.system + times.children_user + times.children_system for times in used)
 
 

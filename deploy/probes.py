@@ -7,18 +7,18 @@ import socket
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from enum import StrEnum
 from pathlib import Path
 
 from kafka import KafkaAdminClient
 from kafka.errors import KafkaError
-from redis import Redis
-from redis.exceptions import RedisError
 
 from deploy.errors import StackError
 from deploy.ports import Listener
 from deploy.records import Record
+from feature_repo.redis_client import REDIS_ERRORS
+from feature_repo.redis_client import connect as connect_redis
 from feature_repo.settings import KafkaSettings, RedisSettings
 
 TIMEOUT_SECONDS = 3.0
@@ -79,16 +79,14 @@ def ensure_topics(settings: KafkaSettings) -> None:
 
 
 def redis(settings: RedisSettings) -> Readiness:
-    """Ready when the server answers PING, which it does not while it still loads its data."""
-    host, _, port = settings.address.rpartition(":")
-    password = settings.password.get_secret_value() or None
-    client = Redis(host=host, port=int(port), password=password, socket_timeout=TIMEOUT_SECONDS)
+    """Ready when the server answers PING, which it does not while it still loads its data; a cluster, when it serves all keys."""
     try:
-        return Readiness.READY if client.ping() else Readiness.NOT_READY
-    except RedisError:
+        with closing(connect_redis(settings, TIMEOUT_SECONDS)) as client:
+            if settings.cluster:
+                return Readiness.READY if client.cluster_info()["cluster_state"] == "ok" else Readiness.NOT_READY
+            return Readiness.READY if client.ping() else Readiness.NOT_READY
+    except REDIS_ERRORS:
         return Readiness.NOT_READY
-    finally:
-        client.close()
 
 
 def http(listener: Listener, ready: str, alive: str | None = None) -> Readiness:

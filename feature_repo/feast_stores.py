@@ -20,7 +20,7 @@ import pyarrow as pa
 from feast import FeatureView, RepoConfig
 from feast.infra.key_encoding_utils import serialize_entity_key
 from feast.infra.online_stores.helpers import _mmh3
-from feast.infra.online_stores.redis import RedisOnlineStore, RedisOnlineStoreConfig
+from feast.infra.online_stores.redis import RedisOnlineStore, RedisOnlineStoreConfig, RedisType
 from feast.infra.registry.file import FileRegistryStore
 from feast.protos.feast.types.EntityKey_pb2 import EntityKey
 from feast.protos.feast.types.Value_pb2 import Value
@@ -30,8 +30,9 @@ from pydantic import Field
 
 from feature_repo import online_values
 from feature_repo.aggregates import Entity
+from feature_repo.redis_client import note_keys
 from feature_repo.settings import get_settings
-from feature_repo.tables import ITEM_CHANGES, ITEM_CHANGES_KEPT, ONLINE_WRITES
+from feature_repo.tables import ITEM_CHANGES, ITEM_CHANGES_KEPT
 
 # Feast turns all of them on: messages of its libraries to each other's developers.
 warnings.filterwarnings("ignore", category=DeprecationWarning)
@@ -40,11 +41,16 @@ _ROWS_PER_ROUND_TRIP = 5_000
 
 
 def redis_connection_string() -> str:
-    """The online store's address in Feast's form ``host:port,option=value,...``."""
+    """The online store's address in Feast's form ``host:port[,host:port...],option=value,...``."""
     redis = get_settings().redis
     options = f"socket_timeout={redis.timeout_seconds},socket_connect_timeout={redis.timeout_seconds}"
     password = redis.password.get_secret_value()
     return f"{redis.address},{options}" + (f",password={password}" if password else "")
+
+
+def redis_type() -> RedisType:
+    """Whether it is a single server or a cluster, in Feast's terms."""
+    return RedisType.redis_cluster if get_settings().redis.cluster else RedisType.redis
 
 
 class HomeRegistryStore(FileRegistryStore):
@@ -59,6 +65,7 @@ class FreshRedisOnlineStoreConfig(RedisOnlineStoreConfig):
     """Feast's Redis store at the address in Shelfwise's settings."""
 
     type: Literal["feature_repo.feast_stores.FreshRedisOnlineStore"] = "feature_repo.feast_stores.FreshRedisOnlineStore"  # type: ignore[assignment]
+    redis_type: RedisType = Field(default_factory=redis_type)
     connection_string: str = Field(default_factory=redis_connection_string)
 
 
@@ -116,7 +123,7 @@ class FreshRedisOnlineStore(RedisOnlineStore):
             keep_newer: leave alone what is stored as of a later time.
 
         Returns:
-            Whether the view had been written before: if not, the server is a new one, or was emptied.
+            Whether the view had been written before: if not, the server (or a node of the cluster) is new, or was emptied.
         """
         client = self._get_client(config.online_store)
         join_key = view.join_keys[0]
@@ -129,17 +136,18 @@ class FreshRedisOnlineStore(RedisOnlineStore):
         fields = [field_key(view.name, name) for name in names] + [f"_ts:{view.name}".encode()]
         columns = [online_values.encoded(rows[name].combine_chunks()) for name in names]
         columns.append([online_values.timestamp(ms) for ms in times])
-        known = True
+        notes, known = self._notes(config), True
         for start in range(0, len(keys), _ROWS_PER_ROUND_TRIP):
             with client.pipeline(transaction=False) as pipeline:
-                pipeline.hexists(ONLINE_WRITES, view.name)
+                for note in notes:
+                    pipeline.hexists(note, view.name)
                 part = slice(start, start + _ROWS_PER_ROUND_TRIP)
                 for key, values in zip(
                     keys[part], zip(*(column[part] for column in columns), strict=True), strict=True
                 ):
                     # What hset() does, too, but it takes so long to put its arguments together that the stream notices.
                     pipeline.execute_command("HSET", key, *chain.from_iterable(zip(fields, values, strict=True)))
-                known = bool(pipeline.execute()[0]) and known
+                known = all(pipeline.execute()[: len(notes)]) and known
             _tell_changes(client, view, entities[part])
         return known
 
@@ -154,7 +162,15 @@ class FreshRedisOnlineStore(RedisOnlineStore):
 
     def note_written(self, config: RepoConfig, view: FeatureView) -> None:
         """Record that all that is known of the view is online, as of now."""
-        self._get_client(config.online_store).hset(ONLINE_WRITES, view.name, str(round(time.time() * 1000)))
+        now = str(round(time.time() * 1000))
+        with self._get_client(config.online_store).pipeline(transaction=False) as pipeline:
+            for note in self._notes(config):
+                pipeline.hset(note, view.name, now)
+            pipeline.execute()
+
+    @staticmethod
+    def _notes(config: RepoConfig) -> tuple[str, ...]:
+        return note_keys(config.online_store.redis_type == RedisType.redis_cluster)
 
 
 def _tell_changes(client: Any, view: FeatureView, names: list[str]) -> None:

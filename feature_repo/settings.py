@@ -13,7 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -102,7 +102,14 @@ class CdcSettings(Section):
 class RedisSettings(Section):
     """The online store's server."""
 
-    url: str = Field("", description="host:port of your own Redis; empty: run one on this machine")
+    url: str = Field(
+        "",
+        description="host:port of your own Redis, or host:port,host:port of nodes of a cluster; empty: run one on this "
+        "machine",
+    )
+    cluster: bool = Field(
+        False, description="whether `url` names nodes of a Redis Cluster (not all: those named know the others)"
+    )
     host: str = Field("127.0.0.1", description="address the local Redis listens on")
     port: int = Field(6379, description="port of the local Redis")
     password: SecretStr = Field(SecretStr(""), description="password, if your Redis wants one")
@@ -114,12 +121,32 @@ class RedisSettings(Section):
 
     @property
     def address(self) -> str:
-        """``host:port`` to connect to, whoever runs the server."""
+        """``host:port`` to connect to, whoever runs the server; of a cluster, several with commas between."""
         return self.url or f"{self.host}:{self.port}"
+
+    @property
+    def addresses(self) -> list[tuple[str, int]]:
+        """Hosts and ports to connect to."""
+        parts = (one.strip().rpartition(":") for one in self.address.split(","))
+        return [(host, int(port)) for host, _, port in parts]
 
     @property
     def embedded(self) -> bool:
         return not self.url
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> RedisSettings:
+        if self.cluster and self.embedded:
+            raise ValueError("`cluster` needs `url`: host:port of one node or more; the Redis run here is none")
+        try:
+            several = len(self.addresses) > 1
+        except ValueError:
+            raise ValueError("`url` is host:port, or host:port,host:port of nodes of a cluster") from None
+        if several and not self.cluster:
+            raise ValueError(
+                "`url` names several servers: say `cluster` if they are one (SHELFWISE_REDIS__CLUSTER=true)"
+            )
+        return self
 
 
 class CollectorSettings(Section):

@@ -11,9 +11,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from deltalake import CommitProperties, DeltaTable, Transaction
 from deltalake.exceptions import DeltaError
-from redis.exceptions import RedisError
 
 from feature_repo.errors import InputError, UnavailableError
+from feature_repo.redis_client import REDIS_ERRORS
 from feature_repo.settings import get_settings
 from feature_repo.tables import CATALOG
 from ingestion import catalog_store
@@ -151,7 +151,7 @@ def _write(read: Read, back: set[str], lost: set[str], marks: dict[str, int]) ->
             pa.concat_tables([*said, *returns, removals], promote_options="permissive"),
             CommitProperties(app_transactions=transactions) if transactions else None,
         )
-    except RedisError as error:
+    except REDIS_ERRORS as error:
         raise UnavailableError(f"the online store cannot be used: {error}; `make status` shows what runs") from error
     except DeltaError as error:
         raise UnavailableError(f"the offline store did not take the rows ({error}); load them again") from error

@@ -6,15 +6,12 @@ import time
 from collections.abc import Iterable
 from contextlib import closing
 from dataclasses import dataclass, field
-from typing import cast
-
-from redis import Redis
-from redis.exceptions import RedisError
 
 from feature_repo.aggregates import Entity, contributing_events
 from feature_repo.errors import InputError, UnavailableError
+from feature_repo.redis_client import REDIS_ERRORS, connect, note_keys
 from feature_repo.settings import get_settings
-from feature_repo.tables import ACTIVITY, ALL_TABLES, EVENTS, ONLINE_WRITES
+from feature_repo.tables import ACTIVITY, ALL_TABLES, EVENTS
 from ingestion import offsets
 from ingestion.crm.state import CHANGES_KEPT_SECONDS, all_states
 from ingestion.health_checks import (
@@ -142,23 +139,20 @@ def _ask_kafka(topic: EventsTopic, since: float) -> _Topic:
 
 def _ask_redis() -> _Online:
     redis = get_settings().redis
-    host, _, port = redis.address.rpartition(":")
-    client = Redis(
-        host=host,
-        port=int(port),
-        password=redis.password.get_secret_value() or None,
-        socket_timeout=redis.timeout_seconds,
-        socket_connect_timeout=redis.timeout_seconds,
-    )
-    with closing(client):
-        try:
-            pushed = cast(dict[bytes, bytes], client.hgetall(ONLINE_WRITES))
-            keys = cast(int, client.dbsize())
-            return _Online({name.decode(): int(text) / 1000 for name, text in pushed.items()}, keys)
-        except RedisError as error:
-            raise UnavailableError(
-                f"Redis does not answer at {redis.address}: `make up` starts it; logs/redis.log says why it ended ({error})"
-            ) from error
+    try:
+        with closing(connect(redis, redis.timeout_seconds)) as client:
+            # A view that one node of a cluster has no note of is not whole.
+            first, *others = [client.hgetall(note) for note in note_keys(redis.cluster)]
+            pushed = {
+                view.decode(): min(int(note[view]) for note in (first, *others)) / 1000
+                for view in first
+                if all(view in note for note in others)
+            }
+            return _Online(pushed, client.dbsize())
+    except REDIS_ERRORS as error:
+        raise UnavailableError(
+            f"Redis does not answer at {redis.address}: `make up` starts it; logs/redis.log says why it ended ({error})"
+        ) from error
 
 
 def _archived_until(backlogs: Backlogs, now: float) -> float:

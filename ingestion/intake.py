@@ -17,9 +17,9 @@ from functools import partial
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from redis.exceptions import RedisError
 
 from feature_repo.aggregates import Entity
+from feature_repo.redis_client import REDIS_ERRORS
 from feature_repo.settings import get_settings
 from feature_repo.tables import ACTIVITY, ITEM_TRANSITIONS
 from ingestion import catalog_store, offsets
@@ -189,7 +189,7 @@ class Intake:
                 if not self._online.push(ACTIVITY[entity], values):
                     self._fill()
                 return
-            except RedisError as error:
+            except REDIS_ERRORS as error:
                 log.error("the online store does not answer, trying again: %s", error)
                 if self._stopped():
                     raise

@@ -49,8 +49,7 @@ def run(args: argparse.Namespace) -> int:
     logging.getLogger("ingestion").setLevel(logging.INFO)
     # It warns of each poll that waits for something, and calls it an error if one is open at the end; what matters is raised.
     logging.getLogger("kafka").setLevel(logging.CRITICAL)
-    from redis.exceptions import RedisError
-
+    from feature_repo.redis_client import REDIS_ERRORS
     from ingestion.offsets import in_kafka
     from ingestion.online import open_online_store
     from ingestion.session import open_spark
@@ -74,7 +73,7 @@ def run(args: argparse.Namespace) -> int:
                 if pause_wanted():
                     log.info("pausing for a batch job")
                     wait_while(lambda: pause_wanted() and not stop)
-    except RedisError as error:
+    except REDIS_ERRORS as error:
         if not stop:
             raise UnavailableError(f"the online store cannot be used: {error}") from error
     finally:

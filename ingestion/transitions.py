@@ -16,9 +16,9 @@ import numpy as np
 import pyarrow as pa
 from deltalake import DeltaTable, write_deltalake
 from deltalake.exceptions import DeltaError
-from redis.exceptions import RedisError
 
 from feature_repo.aggregates import NEXT
+from feature_repo.redis_client import REDIS_ERRORS
 from feature_repo.settings import get_settings
 from feature_repo.tables import EVENTS, ITEM_TRANSITIONS
 from ingestion import offsets
@@ -77,7 +77,7 @@ class LiveTransitions:
                 self._not_online = np.zeros(0, np.int64)
             else:
                 self._not_online = self._sums.everything()
-        except RedisError as error:
+        except REDIS_ERRORS as error:
             log.warning("what is turned to next is not brought online this time: %s", error)
         if time.time() - self._offline_at > _HOUR:
             self.write_offline()

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from feast import FeatureStore
 
 # Redis clients wait for ever and retry for seconds by default; a reader with a deadline wants neither.
-_REDIS_OPTIONS = "socket_timeout=0.5,socket_connect_timeout=0.5,retry=null"
+_REDIS_OPTIONS = "socket_timeout=0.5,socket_connect_timeout=0.5"
+_NO_RETRY = {False: "retry=null", True: "cluster_error_retry_attempts=0"}  # by whether it is a cluster
 
 
 class Runtime:
@@ -71,7 +72,7 @@ class Runtime:
         if self.answers:
             self.answers.start()
         self.store = store = open_store()
-        store.config.online_store.connection_string += f",{_REDIS_OPTIONS}"
+        store.config.online_store.connection_string += f",{_REDIS_OPTIONS},{_NO_RETRY[self.settings.redis.cluster]}"
         self.customers = CustomerReader(store, serving.read_timeout_ms)
         self._models = ModelWatch(serving.model, serving.model_poll_seconds, self.engine.use_model)
         self._models.start()

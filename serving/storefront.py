@@ -16,12 +16,12 @@ import numpy as np
 import orjson
 from fastapi import FastAPI, Query, Request, Response
 from fastapi.responses import FileResponse
-from redis.exceptions import RedisError
 from starlette.staticfiles import StaticFiles
 
 from feature_repo.contract import Identifier
 from feature_repo.errors import UnavailableError
 from feature_repo.online_reading import OnlineReader
+from feature_repo.redis_client import REDIS_ERRORS
 from serving.event_way import EventWay
 from serving.problems import error_response
 from serving.runtime import Runtime
@@ -121,7 +121,8 @@ def add_storefront(app: FastAPI, runtime: Runtime) -> None:
     front = Storefront(runtime)
     app.mount("/storefront/page", StaticFiles(directory=PAGE))
     app.mount("/storefront/segment", StaticFiles(directory=front.library.parent, check_dir=False))
-    app.add_exception_handler(RedisError, _unreadable)
+    for error in REDIS_ERRORS:
+        app.add_exception_handler(error, _unreadable)
 
     @app.get("/", include_in_schema=False)
     async def page(request: Request) -> Response:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _ITEMS, _ACTIONS, _TIMES = RECENT.columns
 _LOOK_EVERY_SECONDS = 0.01
 # Who is offered to choose from is a sample: no more of the online store than this is looked through.
-_SCAN_ROUNDS, _SCAN_COUNT, _SAMPLE = 20, 500, 60
+_SCAN_KEYS, _SCAN_COUNT, _SAMPLE = 10_000, 500, 60
 
 
 class StorefrontCustomers:
@@ -80,11 +80,12 @@ class StorefrontCustomers:
         end = len(config.project.encode())
         head = empty[: -end - 4]  # then come four bytes of length, the id and the project
         found: list[str] = []
-        cursor = 0
-        for _ in range(_SCAN_ROUNDS):
-            cursor, keys = await client.scan(cursor, count=_SCAN_COUNT)
-            found += [key[len(head) + 4 : -end].decode() for key in keys if key.startswith(head)]
-            if not cursor or len(found) >= _SAMPLE:
+        looked_at = 0
+        async for key in client.scan_iter(count=_SCAN_COUNT):
+            looked_at += 1
+            if key.startswith(head):
+                found.append(key[len(head) + 4 : -end].decode())
+            if looked_at >= _SCAN_KEYS or len(found) >= _SAMPLE:
                 break
         return found
 

@@ -13,10 +13,10 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 from deltalake import DeltaTable
 from feast import FeatureStore
-from redis.exceptions import RedisError
 
 from feature_repo.errors import InputError, UnavailableError
 from feature_repo.online_reading import OnlineReader
+from feature_repo.redis_client import REDIS_ERRORS
 from feature_repo.settings import TrainingSettings
 from feature_repo.shelf import Shelf
 from feature_repo.store import open_store
@@ -44,7 +44,7 @@ def when_serving(
     try:
         ids, products = _products(store)
         columns = _read(store, "customer_features", customers)
-    except RedisError as error:
+    except REDIS_ERRORS as error:
         raise UnavailableError(f"the online store cannot be read: {error}; `make status` shows what runs") from error
     there = [row for row, last in enumerate(columns["last_event_at"]) if last is not None]
     columns = {name: [values[row] for row in there] for name, values in columns.items()}

@@ -14,9 +14,9 @@ import pyarrow.compute as pc
 from deltalake.exceptions import DeltaError
 from kafka import KafkaAdminClient, KafkaConsumer, OffsetAndMetadata, TopicPartition
 from kafka.errors import KafkaError, TopicAlreadyExistsError
-from redis.exceptions import RedisError
 
 from feature_repo.errors import InputError, UnavailableError
+from feature_repo.redis_client import REDIS_ERRORS
 from feature_repo.settings import get_settings
 from feature_repo.tables import CATALOG
 from ingestion import catalog_store
@@ -196,7 +196,7 @@ def _into_catalogue(products: list[ProductRow], mapping: Mapping) -> int:
         rows = catalog_store.current_rows()
         known = {row["product_id"]: row for row in rows.filter(pc.is_in(rows["product_id"], value_set=ids)).to_pylist()}
         return catalog_store.upsert(catalogue_rows(products, known, mapping.products.says))
-    except RedisError as error:
+    except REDIS_ERRORS as error:
         raise UnavailableError(f"the online store cannot be used: {error}; `make status` shows what runs") from error
     except DeltaError as error:
         raise UnavailableError(f"the offline store did not take the products ({error})") from error
