@@ -49,6 +49,7 @@ class Reason(StrEnum):
     BAD_TIMESTAMP = "bad_timestamp"
     FUTURE_TIMESTAMP = "future_timestamp"
     NEWER_VERSION = "newer_version"
+    ERASED_CUSTOMER = "erased_customer"
 
 
 class ContractModel(BaseModel):

@@ -27,6 +27,7 @@ from feast.protos.feast.types.Value_pb2 import Value
 from feast.repo_config import RegistryConfig
 from google.protobuf.timestamp_pb2 import Timestamp
 from pydantic import Field
+from redis.exceptions import RedisError
 
 from feature_repo import online_values
 from feature_repo.aggregates import Entity
@@ -38,6 +39,8 @@ from feature_repo.tables import ITEM_CHANGES, ITEM_CHANGES_KEPT
 warnings.filterwarnings("ignore", category=DeprecationWarning)
 
 _ROWS_PER_ROUND_TRIP = 5_000
+_REWRITE_SECONDS = 600.0
+_POLL_SECONDS = 0.05
 
 
 def redis_connection_string() -> str:
@@ -150,6 +153,35 @@ class FreshRedisOnlineStore(RedisOnlineStore):
                 known = all(pipeline.execute()[: len(notes)]) and known
             _tell_changes(client, view, entities[part])
         return known
+
+    def delete_rows(self, config: RepoConfig, view: FeatureView, names: Sequence[str]) -> int:
+        """Delete all that is held of some entities of the view, in this view and all others; gives how many there were."""
+        keys = entity_keys(view.join_keys[0], names, config.project)
+        return int(self._get_client(config.online_store).delete(*keys)) if keys else 0
+
+    def rewrite_files(self, config: RepoConfig) -> None:
+        """Let the server write its files anew, without what has been deleted, and wait until it has.
+
+        Raises:
+            redis.RedisError: it is gone, or does not do it.
+        """
+        client = self._get_client(config.online_store)
+        # A rewriting that is under way may have begun before the deletion.
+        self._wait_for_rewriting(client)
+        if client.info("persistence")["aof_enabled"]:
+            client.bgrewriteaof()
+        elif client.config_get("save").get("save"):
+            client.bgsave()
+        self._wait_for_rewriting(client)
+
+    @staticmethod
+    def _wait_for_rewriting(client: Any) -> None:
+        names = ("aof_rewrite_in_progress", "aof_rewrite_scheduled", "rdb_bgsave_in_progress")
+        deadline = time.monotonic() + _REWRITE_SECONDS
+        while any(client.info("persistence").get(name) for name in names):
+            if time.monotonic() > deadline:
+                raise RedisError(f"its files were not written anew within {_REWRITE_SECONDS:.0f} s")
+            time.sleep(_POLL_SECONDS)
 
     @staticmethod
     def _not_older(client: Any, field: str, rows: pa.Table, keys: list[bytes]) -> tuple[pa.Table, list[bytes]]:

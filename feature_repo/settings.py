@@ -552,6 +552,18 @@ class AutomationSettings(Section):
     retrain_timeout_minutes: float = Field(480.0, gt=0, description="the same of the retraining")
 
 
+class PrivacySettings(Section):
+    """Erasing customers and giving out what is held of them (docs/privacy.md)."""
+
+    key: SecretStr = Field(
+        SecretStr(""),
+        description="key that the collector's /customers/... must be called with (basic auth user name); empty: nobody may",
+    )
+    gather_seconds: float = Field(
+        60.0, ge=0, description="how long requests to erase gather until the stream pauses for them, for some seconds"
+    )
+
+
 class NotebooksSettings(Section):
     """The notebooks for analysts."""
 
@@ -589,6 +601,7 @@ class Settings(BaseSettings):
     serving: ServingSettings = ServingSettings()
     outcomes: OutcomeSettings = OutcomeSettings()
     automation: AutomationSettings = AutomationSettings()
+    privacy: PrivacySettings = PrivacySettings()
     notebooks: NotebooksSettings = NotebooksSettings()
 
     @property

@@ -29,6 +29,8 @@ COMMANDS = {
     "outcomes": "what became of recommendations: clicks, carts, orders, by model, scenario, source or variant",
     "validate": "check tables and catalogue sources: volumes, missing values, ranges, uniqueness, references",
     "publish": "copy the feature tables into the warehouse, for analysts and for Feast",
+    "erase": "take everything of a customer out of the stores, as the law asks",
+    "export-customer": "everything that is held of a customer, as JSON",
     "compact": "merge the small files of the tables",
     "rebuild-online": "fill an empty Redis again from the offline store",
     "stream": "run the Spark job: Kafka to features, online and offline",

@@ -22,6 +22,7 @@ from feature_repo.tables import RECOMMENDATIONS
 from ingestion import offsets
 from ingestion.locks import computing_outcomes
 from ingestion.offsets import Offsets
+from ingestion.privacy.tombstones import Tombstones
 
 if TYPE_CHECKING:
     from kafka import KafkaConsumer, TopicPartition
@@ -53,7 +54,8 @@ def land() -> int:
         )
         try:
             with computing_outcomes():
-                return sum(_store(rows, place) for rows, place in _batches(consumer))
+                tombstones = Tombstones.load()
+                return sum(_store(_not_erased(rows, tombstones), place) for rows, place in _batches(consumer))
         finally:
             consumer.close()
     except KafkaError as error:
@@ -65,6 +67,16 @@ def _store(rows: list[dict[str, Any]], place: Offsets) -> int:
     properties = offsets.commit(place, get_settings().kafka.recommendations_topic)
     write_deltalake(RECOMMENDATIONS.uri, table, mode="append", commit_properties=properties)
     return len(rows)
+
+
+def _not_erased(rows: list[dict[str, Any]], tombstones: Tombstones) -> list[dict[str, Any]]:
+    """Those that are not of customers who have been erased since; of them, nothing is kept."""
+    return [
+        row
+        for row in rows
+        if not row.get("customer_id")
+        or not tombstones.cover(row["customer_id"], round(row["answered_at"].timestamp() * 1000))
+    ]
 
 
 def _batches(consumer: KafkaConsumer) -> Iterator[tuple[list[dict[str, Any]], Offsets]]:

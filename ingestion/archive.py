@@ -19,6 +19,7 @@ from ingestion import catalog_store
 from ingestion.appending import Appender
 from ingestion.enrichment import enriched
 from ingestion.offsets import Offsets
+from ingestion.privacy.tombstones import Tombstones
 from ingestion.quarantining import publish, refused_rows
 
 if TYPE_CHECKING:
@@ -65,8 +66,9 @@ def ledger_row(source: str, batch: str, accepted: int, processed: int, quarantin
 class Archive:
     """What the stream has taken in and not written yet, besides features."""
 
-    def __init__(self, first: Offsets, following: Offsets) -> None:
+    def __init__(self, first: Offsets, following: Offsets, tombstones: Tombstones) -> None:
         """Go on where the tables end, in a topic that reaches from ``first`` to ``following``."""
+        self._tombstones = tombstones
         EVENTS.add_missing_columns()
         self._events, self._quarantine, self._ledger = (
             Appender(table, first, following) for table in (EVENTS, QUARANTINE, LEDGER)
@@ -102,7 +104,7 @@ class Archive:
         """
         self._events.add(self._events.parted(events)[1], place)
         bad = pc.invert(rows["good"])
-        refused = refused_rows(rows.filter(pc.and_(bad, pa.array(self._quarantine.beyond(rows)))))
+        refused = refused_rows(rows.filter(pc.and_(bad, pa.array(self._quarantine.beyond(rows)))), self._tombstones)
         if refused.num_rows:
             publish(refused)
         self._quarantine.add(refused, place)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
     from ingestion.event_files import EventFiles
+    from ingestion.history import History
     from ingestion.online import OnlineStore
 
 _SPARK = {
@@ -82,16 +83,18 @@ def run(args: argparse.Namespace) -> int:
         raise InputError("give a PATH to load, or --recompute to compute features anew from the stored events")
     from feature_repo.tables import create_missing_tables
     from ingestion.event_files import ENDINGS, EXPORT_ENDINGS, discover
+    from ingestion.locks import loading
     from ingestion.online import open_online_store
 
     found = discover(args.path, ENDINGS if args.format == _CONTRACT else EXPORT_ENDINGS) if args.path else None
     if args.offline_only:
         create_missing_tables()
     online = None if args.offline_only else open_online_store()
-    if found:
-        with _contract_events(found, args) as files:
-            _load(files, args)
-    _recompute(online)
+    with loading():
+        if found:
+            with _contract_events(found, args) as files:
+                _load(files, args)
+        _recompute(online)
     return 0
 
 
@@ -127,25 +130,36 @@ def _load(files: EventFiles, args: argparse.Namespace) -> None:
 def _recompute(online: OnlineStore | None) -> None:
     """Compute all features over all stored events, and let them take the place of the present ones, also online if given.
 
-    The stream goes on meanwhile, and pauses for the exchange only; then it takes in again what came since.
+    The stream goes on meanwhile, and pauses for the exchange only; then it takes in again what came since. If a customer was
+    erased while it computed, it computes again.
     """
     from ingestion import history
     from ingestion.locks import stream_paused
-    from ingestion.progress import progress_bar
+    from ingestion.privacy.record import erased_so_far
 
     with tempfile.TemporaryDirectory(prefix="history-", dir=_folder()) as folder:
-        with _step("computing features over all stored events"), progress_bar() as progress:
-            task = progress.add_task("events", total=None)
-            computed = history.compute(
-                Path(folder), lambda done, total: progress.update(task, completed=done, total=total)
-            )
-        with stream_paused():
-            rows = history.install(computed)
-            print(", ".join(f"{count:,} rows of {table.name}" for table, count in rows.items()))
-            if online:
-                for table in rows:
-                    with _step(f"writing the latest rows of {table.name} online"):
-                        online.fill_latest(table)
+        while True:
+            erased = erased_so_far()
+            computed = _computed(Path(folder))
+            with stream_paused():
+                if erased_so_far() != erased:
+                    continue
+                rows = history.install(computed)
+                print(", ".join(f"{count:,} rows of {table.name}" for table, count in rows.items()))
+                if online:
+                    for table in rows:
+                        with _step(f"writing the latest rows of {table.name} online"):
+                            online.fill_latest(table)
+                return
+
+
+def _computed(folder: Path) -> History:
+    from ingestion import history
+    from ingestion.progress import progress_bar
+
+    with _step("computing features over all stored events"), progress_bar() as progress:
+        task = progress.add_task("events", total=None)
+        return history.compute(folder, lambda done, total: progress.update(task, completed=done, total=total))
 
 
 @dataclass(frozen=True)
@@ -172,16 +186,18 @@ def load(spark: SparkSession, files: EventFiles, args: argparse.Namespace) -> Ou
     from ingestion import catalog_store
     from ingestion.archive import event_rows, ledger_row
     from ingestion.enrichment import enriched
+    from ingestion.privacy.tombstones import Tombstones
     from ingestion.quarantining import publish, refused_rows
 
+    tombstones = Tombstones.load()
     _settle_accounts()
     processed = quarantined = 0
     with tempfile.TemporaryDirectory(prefix="backfill-", dir=_folder()) as folder:
         accepted = _prepare(spark, files, args, Path(folder) / "events")
         for part in track(sorted(Path(folder).glob("events/*.parquet")), "  storing", transient=True):
-            rows = pq.read_table(part)
+            rows = tombstones.refused(pq.read_table(part))
             events = event_rows(rows.filter(rows["good"]))
-            refused = refused_rows(rows.filter(pc.invert(rows["good"])))
+            refused = refused_rows(rows.filter(pc.invert(rows["good"])), tombstones)
             catalog_store.learn(events, args.offline_only)
             write_deltalake(EVENTS.uri, enriched(events), mode="append")
             if refused.num_rows:
@@ -201,11 +217,13 @@ def _settle_accounts() -> None:
 
     from feature_repo.tables import EVENTS, LEDGER, QUARANTINE
     from ingestion.archive import ledger_row
+    from ingestion.erased_rows import FILES, erased_rows
 
     stored = [
         DeltaTable(table.uri).to_pyarrow_dataset().count_rows(filter=pc.field("partition").is_null())
         for table in (EVENTS, QUARANTINE)
     ]
+    stored[0] += erased_rows(DeltaTable(EVENTS.uri), FILES)
     ledger = DeltaTable(LEDGER.uri).to_pyarrow_table()
     entered = ledger.filter(pc.starts_with(ledger["source"], _FILES))
     processed, quarantined = (

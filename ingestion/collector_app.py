@@ -28,6 +28,7 @@ from feature_repo.settings import Settings
 from ingestion.collector_events import apply_batch_defaults, made_by_sdk, stamp
 from ingestion.collector_kafka import AcknowledgedProducer, KafkaProbe, Message
 from ingestion.collector_requests import Refusal, read_json
+from ingestion.privacy.routes import CustomerRoutes
 from ingestion.producer import message_key
 
 CALL_TYPES: tuple[str, ...] = get_args(Event.model_fields["type"].annotation)
@@ -198,6 +199,7 @@ def create_app(settings: Settings) -> Starlette:
         allow_credentials=True,
         max_age=86_400,
     )
+    routes += CustomerRoutes(settings.privacy).routes()
     refusals: dict[Any, Any] = dict.fromkeys((Refusal, HTTPException, Exception), collector.refuse)
     return Starlette(routes=routes, middleware=[browsers], exception_handlers=refusals, lifespan=collector.lifespan)
 

@@ -24,6 +24,7 @@ from feature_repo.tables import (
     Table,
 )
 from ingestion import catalog_listings, catalog_store
+from ingestion.locks import rewriting_files
 
 log = logging.getLogger(__name__)
 # The tables that are appended to.
@@ -86,10 +87,11 @@ def merge_files(table: Table) -> int:
         DeltaError: others changed the table meanwhile, or it cannot be read; nothing is lost.
     """
     keep = timedelta(hours=get_settings().stream.keep_unused_files_hours)
-    if forget := _SUPERSEDED.get(table.name):
-        forget(datetime.now(UTC) - keep)
-    stored = DeltaTable(table.uri)
-    merged = stored.optimize.compact()
-    # What is younger than the setting stays: readers that began before the merge still need it.
-    stored.vacuum(int(keep.total_seconds() // 3600), enforce_retention_duration=False, dry_run=False)
+    with rewriting_files():
+        if forget := _SUPERSEDED.get(table.name):
+            forget(datetime.now(UTC) - keep)
+        stored = DeltaTable(table.uri)
+        merged = stored.optimize.compact()
+        # What is younger than the setting stays: readers that began before the merge still need it.
+        stored.vacuum(int(keep.total_seconds() // 3600), enforce_retention_duration=False, dry_run=False)
     return int(merged["numFilesRemoved"])

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import numpy as np
@@ -27,6 +28,7 @@ from ingestion import offsets
 from ingestion.activity import Activity
 from ingestion.contributions import CONTRIBUTING_EVENTS, Contributions, Integers, contributing, of_customers, of_items
 from ingestion.definition import note_definition
+from ingestion.erased_rows import note_items_without_erased
 from ingestion.feature_engine import attributed
 from ingestion.identity import TIE_TYPES, Identities, ties_in
 from ingestion.moments import epoch_ms
@@ -34,6 +36,7 @@ from ingestion.pair_sums import PairSums, interactions_in
 
 _ITEM_STEP_MS = 3_600_000
 _EVENTS_PER_CHUNK = 50_000
+_WANTED = "type = 'track' AND event IN (SELECT unnest(?))"
 
 
 @dataclass(frozen=True)
@@ -64,16 +67,11 @@ def compute(folder: Path, progress: Callable[[int, int], None] = lambda done, to
     with duckdb.connect() as connection:
         connection.execute(f"SET TimeZone = 'UTC'; SET temp_directory = '{folder}'")
         connection.register("events", stored.to_pyarrow_dataset())
-        identities = Identities(
-            ties_in(connection.sql(f"SELECT * FROM events WHERE type IN {TIE_TYPES}").to_arrow_table())
-        )
-        wanted = "type = 'track' AND event IN (SELECT unnest(?))"
+        identities = _identities(connection)
         parameters = [CONTRIBUTING_EVENTS]
-        row = connection.execute(f"SELECT count(*) FROM events WHERE {wanted}", parameters).fetchone()
+        row = connection.execute(f"SELECT count(*) FROM events WHERE {_WANTED}", parameters).fetchone()
         total = row[0] if row else 0
-        ordered = f'SELECT * FROM events WHERE {wanted} ORDER BY timestamp, source, partition, "offset", message_id'
-        reader = connection.execute(ordered, parameters).to_arrow_reader(_EVENTS_PER_CHUNK)
-        for chunk in _cut_between_moments(reader):
+        for chunk in _chunks(connection, _WANTED, parameters):
             useful = contributing(chunk)
             for one in replayed:
                 one.take(useful, identities)
@@ -85,6 +83,33 @@ def compute(folder: Path, progress: Callable[[int, int], None] = lambda done, to
     transitions.close()
     files = {ACTIVITY[one.entity]: one.file for one in replayed}
     return History({**files, ITEM_TRANSITIONS: transitions.file}, place)
+
+
+def compute_of_customers(keys: frozenset[str], folder: Path) -> dict[Table, pa.Table]:
+    """The rows of some ids alone, as :func:`compute` would make them.
+
+    Args:
+        keys: the ids.
+        folder: where to put rows meanwhile.
+    """
+    stored = DeltaTable(EVENTS.uri)
+    replayed = [_Replayed(entity, offsets.covered_by(stored), folder) for entity in (Entity.CUSTOMER, Entity.EXPOSURE)]
+    with duckdb.connect() as connection:
+        connection.execute("SET TimeZone = 'UTC'")
+        connection.register("events", stored.to_pyarrow_dataset())
+        identities = _identities(connection)
+        sources = keys.union(*(identities.sources(key) for key in keys))
+        chosen = f"{_WANTED} AND customer_id IN (SELECT unnest(?))"
+        for chunk in _chunks(connection, chosen, [CONTRIBUTING_EVENTS, sorted(sources)]):
+            for one in replayed:
+                one.take(contributing(chunk), identities)
+    found = {}
+    for one in replayed:
+        one.close()
+        table = ACTIVITY[one.entity]
+        rows = pq.read_table(one.file).cast(table.schema)
+        found[table] = rows.filter(pc.is_in(rows[one.entity.key], pa.array(sorted(keys), pa.string())))
+    return found
 
 
 def install(history: History) -> dict[Table, int]:
@@ -99,7 +124,17 @@ def install(history: History) -> dict[Table, int]:
         properties = offsets.commit(history.place)
         write_deltalake(table.uri, rows, mode="overwrite", schema_mode="overwrite", commit_properties=properties)
         note_definition(table, definition_hash())
+    note_items_without_erased()
     return {table: pq.read_metadata(file).num_rows for table, file in history.files.items()}
+
+
+def _identities(connection: duckdb.DuckDBPyConnection) -> Identities:
+    return Identities(ties_in(connection.sql(f"SELECT * FROM events WHERE type IN {TIE_TYPES}").to_arrow_table()))
+
+
+def _chunks(connection: duckdb.DuckDBPyConnection, wanted: str, parameters: list[Any]) -> Iterator[pa.Table]:
+    ordered = f'SELECT * FROM events WHERE {wanted} ORDER BY timestamp, source, partition, "offset", message_id'
+    yield from _cut_between_moments(connection.execute(ordered, parameters).to_arrow_reader(_EVENTS_PER_CHUNK))
 
 
 def _cut_between_moments(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Table]:

@@ -66,6 +66,11 @@ class Identities:
         """Whether anything has been said of ``key``."""
         return key in self._ties
 
+    def moments(self, key: str) -> list[int]:
+        """When it may change whom an event of ``key`` counts for, epoch milliseconds, in order."""
+        ties = (self._ties.get(one, ()) for one in {key, *self.customers(key)})
+        return sorted({ms for of in ties for ms, _ in of})
+
     def chain(self, key: str, ms: int) -> list[tuple[str, int]]:
         """The ids that an event of ``key`` at ``ms`` counts for.
 

@@ -33,6 +33,7 @@ from ingestion.latest import latest_rows
 from ingestion.moments import epoch_ms
 from ingestion.offsets import Offsets
 from ingestion.online import OnlineStore
+from ingestion.privacy.tombstones import Tombstones
 from ingestion.recent_ids import RecentIds, horizon_ms, place_numbers, stored_ids
 from ingestion.sql import one_of
 from ingestion.stored_events import stored_events
@@ -69,7 +70,8 @@ class Intake:
         self._online = online
         self._stopped = stopped
         first, following = offsets.in_kafka()
-        self._archive = Archive(first, following)
+        self._tombstones = Tombstones.load()
+        self._archive = Archive(first, following, self._tombstones)
         self._appenders = {entity: Appender(table, first, following) for entity, table in ACTIVITY.items()}
         self._features_writer = Writer(self._write_features, offline_seconds)
         self._archive_writer = Writer(self._archive.write, archive_seconds)
@@ -95,6 +97,7 @@ class Intake:
             rows: rows of :func:`ingestion.archive.archivable`.
             place: where in Kafka they end.
         """
+        rows = self._tombstones.refused(rows)
         counted = self._counted(rows)
         events = event_rows(rows.filter(counted))
         useful, calls = contributing(events), tying(events)

@@ -139,6 +139,41 @@ def writing_catalogue() -> Iterator[None]:
             _catalogue_depth -= 1
 
 
+@contextmanager
+def rewriting_files() -> Iterator[None]:
+    """Hold the right to merge files of the tables, or to delete those that no longer count; waits for it.
+
+    Who deletes them all at once would delete what somebody else has merged and not committed yet.
+    """
+    descriptor = _open("rewriting.lock")
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def loading() -> Iterator[None]:
+    """Say that a backfill is using its scratch folders; several may at once."""
+    descriptor = _open("loading.lock")
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def nobody_loading() -> Iterator[bool]:
+    """Keep backfills from beginning, and give whether none is under way."""
+    descriptor = _open("loading.lock")
+    try:
+        yield _try(descriptor, fcntl.LOCK_EX)
+    finally:
+        os.close(descriptor)
+
+
 def pause_wanted() -> bool:
     """Whether a batch job is waiting for the stream to pause."""
     descriptor = _open("maintenance.lock")

@@ -45,6 +45,22 @@ class OnlineStore:
             self._online.note_written(self._config, view)
         return known
 
+    def delete(self, table: Table, keys: list[str]) -> int:
+        """Delete all that is held of some keys of the table's entity; gives of how many there was something.
+
+        Raises:
+            redis.RedisError: the server is gone or does not answer. Deleting again does no harm.
+        """
+        return self._online.delete_rows(self._config, self._views[table.view], keys)
+
+    def rewrite_files(self) -> None:
+        """Wait until no file of the server holds what has been deleted.
+
+        Raises:
+            redis.RedisError: the server is gone, or does not do it.
+        """
+        self._online.rewrite_files(self._config)
+
     def fill(self, table: Table, rows: pa.Table, what: str) -> int:
         """Write all rows that there are, but none over a newer one, with progress shown; returns how many."""
         from rich.progress import track

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 import random
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -66,13 +67,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
 
     from feature_repo.commands import result_console
+    from ingestion.erased_rows import items_with_erased
     from ingestion.locks import pause_wanted
 
     if args.json and (args.json.is_dir() or not args.json.absolute().parent.is_dir()):
         raise InputError(f"--json {args.json} cannot be written: give a file in a folder that exists")
     if pause_wanted():
         raise UnavailableError("a backfill or rebuild is at work on the stores; try again when it has ended")
-    report = compare(args.customers, args.items, threshold=args.threshold, seed=args.seed, since=args.since)
+    items = args.items
+    if items and items_with_erased():
+        items = 0
+        print(
+            "items are left out: their sums still count events of customers who have been erased; "
+            "`python -m ingestion backfill --recompute` computes them without",
+            file=sys.stderr,
+        )
+    report = compare(args.customers, items, threshold=args.threshold, seed=args.seed, since=args.since)
     if args.json:
         args.json.write_text(report.to_json() + "\n")
     console = result_console()

@@ -11,24 +11,32 @@ import pyarrow as pa
 from feature_repo.contract import Reason, Violation
 from feature_repo.settings import get_settings
 from feature_repo.tables import QUARANTINE
+from ingestion.privacy.tombstones import Tombstones
 from ingestion.producer import open_producer
 from ingestion.quarantine_reasons import objection
 
 # Python takes numbers and dates that do not fit Spark's types.
 _SPARK_ONLY = Violation(Reason.WRONG_TYPE, "(event)", "a number or a time is beyond what the stores can hold")
+_ERASED = Violation(Reason.ERASED_CUSTOMER, "userId", "it happened before its customer was erased")
 _TOPIC_PAYLOAD = 100_000  # characters; escaped, a few times as many bytes
 
 
-def refused_rows(refused: pa.Table) -> pa.Table:
+def refused_rows(refused: pa.Table, tombstones: Tombstones) -> pa.Table:
     """Rows of the quarantine table.
 
     Args:
         refused: rows of :func:`ingestion.archive.archivable` that are not good.
+        tombstones: of whose events nothing but the place is kept.
     """
     rows = []
-    for row in refused.select(["payload", "source", "partition", "offset", "received_at"]).to_pylist():
+    names = ["payload", "source", "partition", "offset", "received_at", "customer_id"]
+    for row in refused.select(names).to_pylist():
         received_at = row["received_at"].astimezone(UTC)
-        why = objection(row["payload"], received_at) or _SPARK_ONLY
+        # A good event has no payload, and a customer.
+        erased = row.pop("customer_id") is not None and row["payload"] is None
+        why = _ERASED if erased else objection(row["payload"], received_at) or _SPARK_ONLY
+        if tombstones.cover_payload(row["payload"], received_at):
+            row["payload"] = None
         rows.append({**row, "received_at": received_at, "reason": why.reason.value, "field": why.field})
     return pa.Table.from_pylist(rows, schema=QUARANTINE.schema)
 

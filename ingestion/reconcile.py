@@ -19,7 +19,6 @@ _POLL_SECONDS = 1.0
 # The stream commits the three tables one after the other: that long they may differ without anything being wrong.
 _SETTLE_SECONDS = 15.0
 _SETTLE_POLL_SECONDS = 0.2
-_FILES = "files"
 
 
 @dataclass(frozen=True)
@@ -134,7 +133,7 @@ def reconcile(wait_seconds: float | None = None) -> Reconciliation:
         checks = [
             *_sums(connection, accounts),
             _against_kafka(connection, accounts, places["ledger"], first),
-            *_stored_rows(connection, accounts),
+            *_stored_rows(connection, accounts, stored["events"]),
             _once_by_place(connection),
             _once_by_id(connection),
             *_same_place(places),
@@ -244,13 +243,16 @@ def _against_kafka(
     return Check("accepted = offsets covered", topic, sum(covered.values()) - start, accepted, failure, note)
 
 
-def _stored_rows(connection: duckdb.DuckDBPyConnection, accounts: list[Account]) -> list[Check]:
+def _stored_rows(
+    connection: duckdb.DuckDBPyConnection, accounts: list[Account], stored_events: DeltaTable
+) -> list[Check]:
     """Rows of the events table and of the quarantine against the ledger, for each topic and for all files."""
     from feature_repo.settings import get_settings
+    from ingestion.erased_rows import FILES, erased_rows
 
     rows = connection.execute(
         f"""
-        SELECT CASE WHEN partition IS NULL THEN '{_FILES}' ELSE source END AS source,
+        SELECT CASE WHEN partition IS NULL THEN '{FILES}' ELSE source END AS source,
             count(*) FILTER (what = 'event'), count(*) FILTER (what = 'refusal')
         FROM (
             SELECT source, partition, 'event' AS what FROM events
@@ -260,17 +262,21 @@ def _stored_rows(connection: duckdb.DuckDBPyConnection, accounts: list[Account])
     ).fetchall()
     stored = {source: (events, refusals) for source, events, refusals in rows}
     stored.setdefault(get_settings().kafka.events_topic, (0, 0))
+    if erased_rows(stored_events, FILES):
+        stored.setdefault(FILES, (0, 0))
     processed, quarantined = dict.fromkeys(stored, 0), dict.fromkeys(stored, 0)
     for account in accounts:
         # The ledger names the path that was loaded, the rows name the file in it.
-        group = account.source if account.source in stored else _FILES
+        group = account.source if account.source in stored else FILES
         processed[group] = processed.get(group, 0) + account.processed
         quarantined[group] = quarantined.get(group, 0) + account.quarantined
     checks = []
     for group in processed:
         events, refusals = stored.get(group, (0, 0))
+        erased = erased_rows(stored_events, group)
+        note = f"{erased:,} of them of customers who have been erased" if erased else ""
         failure = "stored events are missing, doubled, or not in the ledger"
-        checks.append(Check("stored events = processed", group, processed[group], events, failure))
+        checks.append(Check("stored events = processed", group, processed[group], events + erased, failure, note))
         failure = "refused events are missing, doubled, or not in the ledger"
         checks.append(Check("refused events = quarantined", group, quarantined[group], refusals, failure))
     return checks

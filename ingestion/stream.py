@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from ingestion.intake import Intake
     from ingestion.offsets import Offsets
     from ingestion.online import OnlineStore
+    from ingestion.privacy.erasing import PendingErasures
 
 log = logging.getLogger(__name__)
 _WATCH_SECONDS = 0.2
@@ -39,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = (
         "Refresh intervals, batch size and the horizon for duplicates are settings (SHELFWISE_STREAM__*; "
         "`python -m feature_repo.settings` lists them). The stream goes on where it stopped, whatever ended it; a backfill "
-        "makes it pause and start again from the new history."
+        "makes it pause and start again from the new history, and so does a customer's erasure."
     )
     parser.add_argument("--once", action="store_true", help="process what Kafka holds now, then end")
 
@@ -52,17 +53,20 @@ def run(args: argparse.Namespace) -> int:
     from feature_repo.redis_client import REDIS_ERRORS
     from ingestion.offsets import in_kafka
     from ingestion.online import open_online_store
+    from ingestion.privacy.erasing import PendingErasures
     from ingestion.session import open_spark
     from ingestion.source import SPARK
 
     online = open_online_store()
+    erasures = PendingErasures(online)
     close_metrics = _serve_metrics() if not args.once else lambda: None
     spark = open_spark("shelfwise-stream", SPARK, threads=len(in_kafka()[0]) + 1)
     try:
         with StopRequest() as stop:
             while not stop:
                 with writing_features():
-                    failure = _Run(spark, online, stop, args.once).until_interrupted()
+                    erasures.carry_out()
+                    failure = _Run(spark, online, stop, erasures, args.once).until_interrupted()
                 if failure and args.once:
                     raise UnavailableError(f"the stream cannot go on: {failure}")
                 if failure:
@@ -92,10 +96,13 @@ def _serve_metrics() -> Callable[[], None]:
 
 
 class _Run:
-    """The stream, from what the offline store holds until something fails or a batch job wants the tables."""
+    """The stream, from what the offline store holds until something fails, a batch job wants the tables or one is to erase."""
 
-    def __init__(self, spark: SparkSession, online: OnlineStore, stop: StopRequest, once: bool) -> None:
+    def __init__(
+        self, spark: SparkSession, online: OnlineStore, stop: StopRequest, erasures: PendingErasures, once: bool
+    ) -> None:
         self._spark = spark
+        self._erasures = erasures
         self._stop = stop
         self._once = once
         self._online = online
@@ -201,7 +208,7 @@ class _Run:
             self._reported, self._events = time.monotonic(), 0
 
     def _interrupted(self) -> bool:
-        return bool(self._stop) or (not self._once and pause_wanted())
+        return bool(self._stop) or (not self._once and (pause_wanted() or self._erasures.due()))
 
     def _note_ready(self) -> None:
         if not self._ready.exists():

@@ -105,6 +105,18 @@ class PostgresWarehouse:
         with self._named(), self._connection.transaction():
             return self._publish(table, everything, progress)
 
+    def erase(self, table: Table, keys: list[str]) -> None:
+        """Delete all rows of some keys, if there is a copy; what of them is still in Delta comes with the next publishing.
+
+        Raises:
+            UnavailableError: the server is gone, or does not let this user do it.
+        """
+        with self._named(), self._connection.transaction():
+            if self._columns(table.name):
+                delete = SQL("DELETE FROM {} WHERE {} = ANY({})")
+                key = Identifier(identity(table)[0])
+                self._execute(delete.format(self._name(table.name), key, Literal(keys)))
+
     def figures(self, table: Table) -> tuple[int | None, Figures]:
         """The version that the copy is of, and its measures; None if there is no copy."""
         with self._named(), self._connection.transaction():

@@ -10,6 +10,8 @@ from training.exit_codes import ExitCode
 HOME = get_settings().home
 # Name of the step and the command. To add one, add a line; the first are run first.
 NIGHTLY = {
+    # What a running stream has erased already is not there any more.
+    "erase": module("ingestion", "erase", "--pending"),
     # The same sample of rows when it is tried again, so that a difference cannot be passed over by luck.
     "parity": module("ingestion", "parity", "--seed", "{{ dag_run.run_after.timestamp() | int }}"),
     "validate": module("ingestion", "validate", "--report", str(HOME / "validation.html")),
@@ -29,7 +31,8 @@ with scheduled(
     "nightly",
     get_settings().automation.nightly_schedule,
     "nightly checks and upkeep",
-    "Do stored features hold what the events say, is the data as expected, has it drifted? Then small files are merged. "
+    "Customers who asked for it are erased. Do stored features hold what the events say, is the data as expected, has it "
+    "drifted? Then small files are merged. "
     "A step that fails does not hinder the others.",
     max_active_tasks=1,
 ):

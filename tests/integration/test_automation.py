@@ -102,7 +102,7 @@ def test_the_dags_have_the_steps_that_are_configured(tmp_path: Path) -> None:
     }
     assert dags["shelfwise_retrain"]["edges"] == [["fresh_data", "retrain"]]
     assert dags["shelfwise_nightly"]["edges"] == []
-    assert set(dags["shelfwise_nightly"]["tasks"]) == {"parity", "validate", "drift", "compact"}
+    assert set(dags["shelfwise_nightly"]["tasks"]) == {"erase", "parity", "validate", "drift", "compact"}
     (parsed,) = in_airflow(
         PARSE,
         AIRFLOW_HOME=str(tmp_path),

@@ -16,6 +16,7 @@ from ingestion import catalog_store
 from ingestion.archive import Archive, event_rows
 from ingestion.enrichment import enriched
 from ingestion.offsets import Offsets
+from ingestion.privacy.tombstones import Tombstones
 
 NOW = datetime(2026, 5, 4, 23, 59, 30, tzinfo=UTC)
 CUP = {"product_id": "cup", "name": "Cup", "category": "Kitchen", "brand": "Alba", "price": 4.5}
@@ -98,7 +99,7 @@ class TestArchive:
         return seen
 
     def archive(self, rows: pa.Table, counted: list[bool], place: Offsets) -> None:
-        one = Archive({0: 0}, {0: 1000})
+        one = Archive({0: 0}, {0: 1000}, Tombstones(b"", {}))
         one.take(rows, pa.array(counted), event_rows(rows.filter(pa.array(counted))), place)
         one.begin()
         one.write()
