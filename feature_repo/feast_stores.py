@@ -166,19 +166,21 @@ class FreshRedisOnlineStore(RedisOnlineStore):
             redis.RedisError: it is gone, or does not do it.
         """
         client = self._get_client(config.online_store)
-        # A rewriting that is under way may have begun before the deletion.
-        self._wait_for_rewriting(client)
-        if client.info("persistence")["aof_enabled"]:
-            client.bgrewriteaof()
-        elif client.config_get("save").get("save"):
-            client.bgsave()
-        self._wait_for_rewriting(client)
+        cluster = config.online_store.redis_type == RedisType.redis_cluster
+        for server in [client.get_redis_connection(node) for node in client.get_nodes()] if cluster else [client]:
+            # A rewriting that is under way may have begun before the deletion.
+            self._wait_for_rewriting(server)
+            if server.info("persistence")["aof_enabled"]:
+                server.bgrewriteaof()
+            elif server.config_get("save").get("save"):
+                server.bgsave()
+            self._wait_for_rewriting(server)
 
     @staticmethod
-    def _wait_for_rewriting(client: Any) -> None:
+    def _wait_for_rewriting(server: Any) -> None:
         names = ("aof_rewrite_in_progress", "aof_rewrite_scheduled", "rdb_bgsave_in_progress")
         deadline = time.monotonic() + _REWRITE_SECONDS
-        while any(client.info("persistence").get(name) for name in names):
+        while any(server.info("persistence").get(name) for name in names):
             if time.monotonic() > deadline:
                 raise RedisError(f"its files were not written anew within {_REWRITE_SECONDS:.0f} s")
             time.sleep(_POLL_SECONDS)

@@ -145,12 +145,8 @@ def rewriting_files() -> Iterator[None]:
 
     Who deletes them all at once would delete what somebody else has merged and not committed yet.
     """
-    descriptor = _open("rewriting.lock")
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+    with _held("rewriting.lock"):
         yield
-    finally:
-        os.close(descriptor)
 
 
 @contextmanager

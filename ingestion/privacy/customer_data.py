@@ -43,9 +43,8 @@ def rows_of(table: Table, of: Theirs) -> list[dict[str, Any]]:
 
 
 def _online_rows(ids: list[str]) -> list[dict[str, Any]]:
-    from redis.exceptions import RedisError
-
     from feature_repo.errors import UnavailableError
+    from feature_repo.redis_client import REDIS_ERRORS
     from ingestion.online import open_applied_store
 
     store = open_applied_store()
@@ -55,7 +54,7 @@ def _online_rows(ids: list[str]) -> list[dict[str, Any]]:
         columns = store.get_online_features(
             features, [{"customer_id": id_} for id_ in ids], full_feature_names=True
         ).to_dict()
-    except RedisError as error:
+    except REDIS_ERRORS as error:
         raise UnavailableError(f"the online store cannot be used: {error}") from error
     rows = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
     return [row for row in rows if any(value is not None for name, value in row.items() if name != "customer_id")]

@@ -8,9 +8,10 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import pyarrow as pa
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import ResponseError
 
 from feature_repo.errors import UnavailableError
+from feature_repo.redis_client import REDIS_ERRORS
 from feature_repo.settings import get_settings
 from feature_repo.tables import CUSTOMER_ACTIVITY, Table
 from ingestion import history, sql
@@ -43,7 +44,7 @@ def erase_online(online: OnlineStore, ids: Iterable[str]) -> int:
     """
     try:
         return online.delete(CUSTOMER_ACTIVITY, sorted(ids))
-    except RedisError as error:
+    except REDIS_ERRORS as error:
         raise UnavailableError(f"the online store cannot be used: {error}") from error
 
 
@@ -61,7 +62,7 @@ def bring_online(online: OnlineStore, computed: dict[Table, pa.Table]) -> None:
         try:
             if latest.num_rows:
                 online.push(table, latest)
-        except RedisError as error:
+        except REDIS_ERRORS as error:
             raise UnavailableError(f"the online store cannot be used: {error}") from error
 
 
@@ -75,5 +76,5 @@ def forget_online(online: OnlineStore) -> None:
         online.rewrite_files()
     except ResponseError as error:  # as of servers that others look after
         log.warning("the online store's server writes its files anew when it does by itself: %s", error)
-    except RedisError as error:
+    except REDIS_ERRORS as error:
         raise UnavailableError(f"the online store cannot be used: {error}") from error

@@ -160,7 +160,10 @@ def traces(home: Path, *wanted: str) -> list[str]:
     redis = get_settings().redis
     with Redis(redis.host, redis.port) as client:
         for key in client.scan_iter():
-            content = key + b" ".join(b" ".join(pair) for pair in client.hgetall(key).items())
+            if client.type(key) == b"hash":
+                content = key + b" ".join(b" ".join(pair) for pair in client.hgetall(key).items())
+            else:
+                content = key + str(client.xrange(key)).encode()
             found += [f"{key!r}: {text!r}" for text in texts if text in content]
     return found
 
