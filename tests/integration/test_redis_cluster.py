@@ -119,7 +119,7 @@ def all_that_is_read(store: Any) -> dict[str, Any]:
     return {
         "customers": features.read(CUSTOMERS),
         "shelf": shelf.read(ids),
-        "stamps": shelf.stamps(ids),
+        "changes": shelf.changes(b"0-0")[1],
         "drift": _products(store),
         "Feast": feast.to_dict(),
         **asyncio.run(asynchronously()),
@@ -147,6 +147,18 @@ def test_the_service_has_the_catalogue_of_a_cluster(stores: Stores) -> None:
         finally:
             reader.stop()
     assert len(shelves[-1]) == SHOP.products
+
+
+def test_customers_are_deleted_from_whichever_node_holds_them(stores: Stores) -> None:
+    with stores.on_cluster() as store:
+        online, reader = OnlineStore(store), OnlineReader(store, "customer_features")
+        some, others = CUSTOMERS[:10], CUSTOMERS[10:]
+        before = reader.read(others)
+        held = sum(count is not None for count in reader.read(some)["event_count"])
+        assert online.delete(tables.CUSTOMER_ACTIVITY, some) >= held > 0
+        online.rewrite_files()
+        assert not any(value is not None for column in reader.read(some).values() for value in column)
+        assert reader.read(others) == before
 
 
 def test_a_node_that_was_emptied_shows(stores: Stores) -> None:
