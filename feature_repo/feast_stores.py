@@ -48,7 +48,8 @@ def redis_connection_string() -> str:
     redis = get_settings().redis
     options = f"socket_timeout={redis.timeout_seconds},socket_connect_timeout={redis.timeout_seconds}"
     password = redis.password.get_secret_value()
-    return f"{redis.address},{options}" + (f",password={password}" if password else "")
+    nodes = ",".join(f"{host}:{port}" for host, port in redis.addresses)
+    return f"{nodes},{options}" + (f",password={password}" if password else "")
 
 
 def redis_type() -> RedisType:

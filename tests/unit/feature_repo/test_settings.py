@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -65,3 +66,25 @@ def test_secrets_are_masked() -> None:
 
 def test_every_setting_is_described() -> None:
     assert all(variable_names().values())
+
+
+@pytest.mark.parametrize(
+    ("url", "cluster", "told"),
+    [
+        ("", "true", "`cluster` needs `url`"),
+        ("a:1,b:2", "false", "SHELFWISE_REDIS__CLUSTER=true"),
+        ("a:1,b", "true", "host:port"),
+        ("a", "false", "host:port"),
+    ],
+)
+def test_a_redis_that_cannot_be_is_refused(url: str, cluster: str, told: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SHELFWISE_REDIS__URL", url)
+    monkeypatch.setenv("SHELFWISE_REDIS__CLUSTER", cluster)
+    with pytest.raises(SettingsError, match=re.escape(told)):
+        get_settings()
+
+
+def test_nodes_of_a_redis_cluster_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SHELFWISE_REDIS__URL", "a.internal:6379, b.internal:6380")
+    monkeypatch.setenv("SHELFWISE_REDIS__CLUSTER", "true")
+    assert get_settings().redis.addresses == [("a.internal", 6379), ("b.internal", 6380)]
