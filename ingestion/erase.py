@@ -114,7 +114,7 @@ def _erase_pending() -> int:
     from ingestion.privacy.record import anything_asked
 
     if not anything_asked():
-        print("nothing is waiting to be erased")
+        print("nothing is waiting to be erased: a running stream has done it, or nothing was asked for")
         return 0
     online = open_online_store()
     console = Console(stderr=True)
