@@ -5,18 +5,18 @@ One story on a broker, a Redis, a collector and a stream of its own.
 
 from __future__ import annotations
 
-import contextlib
-import io
 import json
 import os
 import signal
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import httpx
+import ingestion_processes
 import pyarrow.parquet as pq
 import pytest
 from deltalake import DeltaTable
@@ -31,7 +31,6 @@ from feature_repo import tables
 from feature_repo.answered import to_message
 from feature_repo.contract import ADDED, CLICKED, LIST_VIEWED, ORDERED, VIEWED
 from feature_repo.settings import get_settings
-from ingestion.__main__ import main
 from ingestion.privacy.record import anything_asked
 
 PATIENCE = 300.0
@@ -121,13 +120,11 @@ class Installation:
         producer.close()
 
     def command(self, *words: str) -> str:
-        """``python -m ingestion ...``, in this process, which has imported everything already."""
-        with contextlib.redirect_stdout(io.StringIO()) as out:
-            code = main(list(words))
-        assert code == 0, out.getvalue()
-        return out.getvalue()
+        done = ingestion_processes.run(self.stack.environment(), *words)
+        assert done.returncode == 0, done.stdout
+        return done.stdout
 
-    @contextlib.contextmanager
+    @contextmanager
     def stream_held(self) -> Iterator[None]:
         """The stream does nothing meanwhile."""
         stream = Records(self.stack.home / "run").running("stream")
