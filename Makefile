@@ -4,7 +4,7 @@ export FEAST_USAGE := False
 export BENTOML_DO_NOT_TRACK := True
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down status logs airflow airflow-setup notebooks test test-unit lint linters docs lock clean bench-freshness bench-stream bench-redis bench-growth bench-training bench-serve
+.PHONY: help setup demo up down status logs airflow airflow-setup notebooks test test-unit lint linters docs lock clean bench-freshness bench-stream bench-redis bench-growth bench-training bench-serve bench-soak
 
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name what; do \
@@ -61,6 +61,9 @@ bench-training: setup ## how time and memory of training grow with events, besid
 
 bench-serve: setup ## latency of /recommend, beside an empty BentoML endpoint
 	@$(PYTHON) benchmarks/serve_latency.py
+
+bench-soak: setup ## half an hour of /recommend with events and two swaps of models: errors, memory, p99 (40 minutes)
+	@$(PYTHON) benchmarks/soak.py
 
 lint: setup ## style, formatting and types
 	@$(PYTHON) -m ruff check .

@@ -14,129 +14,56 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
 import numpy as np
-import orjson
-import psutil
 from open_loop import Load, run_load
 from rich.table import Table
-from stream_stack import ROOT, StreamProcess, free_ports, progress, run, show, simulate, stack
+from serving_stack import WHOLE_ANSWERS, Service, bodies, empty_service, live_events, our_service, prepare
+from stream_stack import progress, show, stack
 
 from feature_repo.online_reading import OnlineReader
-from feature_repo.settings import get_settings
 
 SHARES = (0.5, 0.9, 0.99, 0.999)
 TURNS = 3
 RATES = (50, 100, 150, 200, 300, 400, 500, 700, 1_000, 1_400)
-UNKNOWN_SHARE = 0.1
 READS = 1_000
 
 
 @dataclass
-class Service:
-    """One of the two services.
+class Endpoint:
+    """What was measured of one of the two services.
 
     Attributes:
-        name: for the tables.
-        port: on this machine.
-        process: the one that was started; its children count as well.
+        service: which.
         loads: what it was asked at the fixed rate.
         highest: the highest rate within the limit, requests per second.
     """
 
-    name: str
-    port: int
-    process: psutil.Process
+    service: Service
     loads: list[Load] = field(default_factory=list)
     highest: float = 0.0
 
-    def processes(self) -> list[psutil.Process]:
-        return [self.process, *self.process.children(recursive=True)]
+    @property
+    def name(self) -> str:
+        return self.service.name
 
-    def cpu_seconds(self) -> float:
-        """Used so far."""
-        return sum(times.user + times.system for times in (one.cpu_times() for one in self.processes()))
-
-    def memory(self) -> int:
-        """Resident bytes of the largest process: the worker."""
-        return max(one.memory_info().rss for one in self.processes())
+    @property
+    def port(self) -> int:
+        return self.service.port
 
     def quantile(self, share: float) -> float:
         """Milliseconds, over all turns."""
         return float(np.quantile(np.concatenate([load.seconds for load in self.loads]), share)) * 1000
 
 
-def prepare(events: int, customers: int, products: int) -> list[str]:
-    """A shop, loaded and learnt from, in a running stack; returns its customers."""
-    progress.print(f"inventing a shop of {products:,} products and {events:,} events ...")
-    history = simulate(events, customers, products)
-    progress.print("loading it ...")
-    run("ingestion", "catalog", str(history.parent / "catalog.parquet"))
-    run("ingestion", "backfill", str(history))
-    progress.print("training ...")
-    run("training", "run")
-    return _customers()
-
-
-def _customers() -> list[str]:
-    import duckdb
-
-    from feature_repo.tables import CUSTOMER_ACTIVITY
-
-    rows = duckdb.sql(f"select distinct customer_id from delta_scan('{CUSTOMER_ACTIVITY.uri}') order by 1").fetchall()
-    return [customer for (customer,) in rows]
-
-
-def bodies(customers: list[str], k: int) -> Callable[[int], bytes]:
-    """The body of the n-th request."""
-    rng = np.random.default_rng(1)
-    popularity = 1 / np.arange(1, len(customers) + 1)
-    ranks = rng.choice(len(customers), 20_000, p=popularity / popularity.sum())
-    asked = [customers[rank] for rank in rng.permutation(len(customers))[ranks]]
-    unknown = rng.random(len(asked)) < UNKNOWN_SHARE
-
-    def body(number: int) -> bytes:
-        place = number % len(asked)
-        user = f"nobody-{place}" if unknown[place] else asked[place]
-        return orjson.dumps({"user_id": user, "k": k})
-
-    return body
-
-
-@contextmanager
-def started(name: str, log: Path, *arguments: str) -> Iterator[Service]:
-    """A service, until it is ready and then for a while."""
-    (port,) = free_ports(1) if name.startswith("empty") else (get_settings().serving.port,)
-    command = [sys.executable, "-m", *(argument.format(port=port) for argument in arguments)]
-    with log.open("w") as output:
-        process = subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=output)
-    try:
-        for _ in range(600):
-            with httpx.Client() as client:
-                try:
-                    if client.get(f"http://127.0.0.1:{port}/readyz").status_code == 200:
-                        break
-                except httpx.TransportError:
-                    pass
-            time.sleep(0.1)
-        else:
-            raise SystemExit(f"{name} did not start:\n{log.read_text()}")
-        yield Service(name, port, psutil.Process(process.pid))
-    finally:
-        process.terminate()
-        process.wait(timeout=60)
-
-
-def at_rate(services: list[Service], body: Callable[[int], bytes], rate: float, seconds: float) -> None:
+def at_rate(services: list[Endpoint], body: Callable[[int], bytes], rate: float, seconds: float) -> None:
     """All services at the same rate, in turns."""
     for turn in range(TURNS):
         for service in services:
@@ -147,7 +74,7 @@ def at_rate(services: list[Service], body: Callable[[int], bytes], rate: float, 
             service.loads.append(load)
 
 
-def find_highest(service: Service, body: Callable[[int], bytes], limit_ms: float, seconds: float) -> None:
+def find_highest(service: Endpoint, body: Callable[[int], bytes], limit_ms: float, seconds: float) -> None:
     """The highest of some rates at which the 99th percentile is within a limit; the next two are above it."""
     misses = 0
     for rate in RATES:
@@ -213,7 +140,7 @@ def steps(port: int) -> dict[str, float]:
     return {step: sums[step] / counts[step] * 1000 for step in sums if counts.get(step)}
 
 
-def latency_table(services: list[Service], rate: float, limit_ms: float, cpu: list[tuple[float, float]]) -> Table:
+def latency_table(services: list[Endpoint], rate: float, limit_ms: float, cpu: list[tuple[float, float]]) -> Table:
     table = Table(title=f"at {rate:g} requests/s, milliseconds from when due", title_justify="left")
     for heading in (
         "endpoint",
@@ -229,7 +156,7 @@ def latency_table(services: list[Service], rate: float, limit_ms: float, cpu: li
         table.add_column(heading, justify="left" if heading == "endpoint" else "right")
     for service, (busy, idle) in zip(services, cpu, strict=True):
         quantiles = (f"{service.quantile(share):.2f}" for share in SHARES)
-        memory = f"{service.memory() / 1e6:,.0f}"
+        memory = f"{service.service.memory() / 1e6:,.0f}"
         table.add_row(service.name, *quantiles, f"{service.highest:g}/s", f"{busy:.2f} ms", f"{idle:.0%}", memory)
     ours, empty = services
     ratios = (f"{ours.quantile(share) / empty.quantile(share):.1f}x" for share in SHARES)
@@ -268,22 +195,16 @@ def main() -> None:
         help="events per second meanwhile; 0: none (default: %(default)s)",
     )
     args = parser.parse_args()
-    # What is measured is the whole answer, and nothing is refused.
-    serving = {"READ_TIMEOUT_MS": 1_000, "DEADLINE_MS": 10_000, "MAX_CONCURRENCY": 1_000}
-    settings = {"TRAINING__CANDIDATES": args.candidates, **{f"SERVING__{name}": at for name, at in serving.items()}}
+    settings = {"TRAINING__CANDIDATES": args.candidates, **WHOLE_ANSWERS}
     with tempfile.TemporaryDirectory() as folder, stack(Path(folder), settings), ExitStack() as running:
         customers = prepare(args.events, args.customers, args.products)
-        logs, enter = Path(folder), running.enter_context
-        empty = ["bentoml", "serve", "empty_service:Empty", "--port", "{port}", "--host", "127.0.0.1"]
-        services = [
-            enter(started("POST /recommend", logs / "serving.log", "serving")),
-            enter(started("empty BentoML endpoint", logs / "empty.log", *empty, "--working-dir", "benchmarks")),
-        ]
+        enter = running.enter_context
+        services = [Endpoint(enter(start(Path(folder)))) for start in (our_service, empty_service)]
         if args.live:
             enter(live_events(args.live))
         body = bodies(customers, args.k)
         at_rate(services, body, args.rate, args.seconds)
-        cpu = [cpu_per_request(service, body, args.rate, args.seconds / TURNS) for service in services]
+        cpu = [cpu_per_request(service.service, body, args.rate, args.seconds / TURNS) for service in services]
         by_step = steps(services[0].port)
         for service in services:
             find_highest(service, body, args.limit_ms, args.seconds / 6)
@@ -298,23 +219,6 @@ def main() -> None:
                 {way: f"{np.median(times):.2f}" for way, times in took.items()},
             ),
         )
-
-
-@contextmanager
-def live_events(rate: float) -> Iterator[None]:
-    """The shop's traffic through collector, Kafka and the stream."""
-    progress.print("starting collector, stream and traffic ...")
-    run("deploy", "up", "collector")
-    with StreamProcess() as stream:
-        stream.wait_until_ready()
-        command = [sys.executable, "-m", "ingestion", "simulate", "live", "--rate", str(rate)]
-        traffic = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        try:
-            yield
-            stream.check()
-        finally:
-            traffic.terminate()
-            traffic.wait(timeout=30)
 
 
 if __name__ == "__main__":

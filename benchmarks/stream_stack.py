@@ -20,7 +20,6 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 from own_stack import OwnStack  # noqa: E402
 from own_stack import free_ports as free_ports  # noqa: E402
-from redis_servers import redis_cluster as redis_cluster  # noqa: E402
 
 from feature_repo import tables  # noqa: E402
 from feature_repo.redis_client import connect  # noqa: E402

@@ -12,11 +12,18 @@ os.environ["BENTOML_HOME"] = str(settings.bentoml_home)
 os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import platform  # noqa: E402
+
 import bentoml  # noqa: E402
+from bentoml._internal.configuration.containers import BentoMLContainer  # noqa: E402
 from starlette.exceptions import HTTPException  # noqa: E402
 
 from serving.api import create_app, refusing_the_rest  # noqa: E402
 from serving.runtime import Runtime  # noqa: E402
+
+# BentoML would keep the metrics of all replicas of an installation in one folder, which each empties when it starts.
+_metrics = settings.home / "run" / f"serving-metrics-{platform.node()}-{settings.serving.port}"
+BentoMLContainer.prometheus_multiproc_dir.set(str(_metrics))
 
 runtime = Runtime(settings)
 api = create_app(runtime)
