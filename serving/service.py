@@ -22,8 +22,8 @@ from serving.api import create_app, refusing_the_rest  # noqa: E402
 from serving.runtime import Runtime  # noqa: E402
 
 # BentoML would keep the metrics of all replicas of an installation in one folder, which each empties when it starts.
-_metrics = settings.home / "run" / f"serving-metrics-{platform.node()}-{settings.serving.port}"
-BentoMLContainer.prometheus_multiproc_dir.set(str(_metrics))
+_own = settings.home / "run" / f"serving-metrics-{platform.node()}-{settings.serving.port}"
+BentoMLContainer.prometheus_multiproc_dir.set(os.environ.get("PROMETHEUS_MULTIPROC_DIR", str(_own)))
 
 runtime = Runtime(settings)
 api = create_app(runtime)
