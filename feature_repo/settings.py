@@ -474,6 +474,10 @@ class ServingSettings(Section):
         description="tag in BentoML's model store: `promoted` is the version that was promoted last; or name one",
     )
     workers: int = Field(1, description="worker processes")
+    metrics_folder: str = Field(
+        "",
+        description="where this replica keeps its counts for /metrics while it runs; empty: one of its own in the home",
+    )
     max_k: int = Field(100, description="most recommendations one request may ask for")
     snapshot_seconds: float = Field(1.0, description="how often the worker looks for item features that changed")
     stale_seconds: float = Field(

@@ -23,7 +23,7 @@ from serving.runtime import Runtime  # noqa: E402
 
 # BentoML would keep the metrics of all replicas of an installation in one folder, which each empties when it starts.
 _own = settings.home / "run" / f"serving-metrics-{platform.node()}-{settings.serving.port}"
-BentoMLContainer.prometheus_multiproc_dir.set(os.environ.get("PROMETHEUS_MULTIPROC_DIR", str(_own)))
+BentoMLContainer.prometheus_multiproc_dir.set(settings.serving.metrics_folder or str(_own))
 
 runtime = Runtime(settings)
 api = create_app(runtime)

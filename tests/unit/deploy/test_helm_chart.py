@@ -106,8 +106,8 @@ def test_the_settings_are_those_of_compose(manifests: list[Manifest]) -> None:
     for name, pod in pods(manifests):
         if name in OWN:
             own = {key: value for key, value in SERVICES[name]["environment"].items() if shared[key] != value}
-            given = environment(container(pod, name))
-            assert {key: value for key, value in given.items() if key.startswith(ENV_PREFIX)} == own
+            folder = {"SHELFWISE_SERVING__METRICS_FOLDER": "/counts"} if name == "serving" else {}
+            assert environment(container(pod, name)) == own | folder
             for one in [*pod.get("initContainers", []), *pod["containers"]]:
                 assert one["envFrom"] == [
                     {"configMapRef": {"name": "shop-shelfwise"}},
@@ -184,7 +184,7 @@ def test_each_pod_of_the_service_has_the_files_that_it_counts_in_for_itself(mani
     """BentoML empties the folder when it starts, and names the files by process ids, which pods have in common."""
     pod = dict(pods(manifests))["serving"]
     serving = container(pod, "serving")
-    folder = environment(serving)["PROMETHEUS_MULTIPROC_DIR"]
+    folder = environment(serving)["SHELFWISE_SERVING__METRICS_FOLDER"]
     (volume,) = [one["name"] for one in serving["volumeMounts"] if one["mountPath"] == folder]
     assert {"name": volume, "emptyDir": {}} in pod["volumes"]
 
