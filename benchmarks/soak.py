@@ -69,7 +69,7 @@ SMALL_MODELS = {
     "TRAINING__ORDER_RANKER__TREES": 20,
 }
 EMPTY_SHARE = 0.2
-SWAP_PATIENCE_SECONDS = 60.0
+_PATIENCE_SECONDS = 60.0
 # Judged, beside the processes of the service.
 COLLECTOR = "collector"
 
@@ -196,8 +196,8 @@ class Soak:
         promote(version, "a soak", in_force())
         at = self._ours.now()
         after = None
-        with httpx.Client(base_url=f"http://127.0.0.1:{self.service.port}", timeout=30) as client:
-            while after is None and self._ours.now() < at + SWAP_PATIENCE_SECONDS:
+        with httpx.Client(base_url=f"http://127.0.0.1:{self.service.port}", timeout=_PATIENCE_SECONDS) as client:
+            while after is None and self._ours.now() < at + _PATIENCE_SECONDS:
                 answer = client.post("/recommend", json={"user_id": "nobody", "k": 1})
                 if answer.status_code == 200 and answer.json()["model_version"] == version:
                     after = self._ours.now() - at
@@ -226,7 +226,7 @@ class Soak:
 def _left_out(service: Service) -> Counter[str]:
     """How many answers did without something, and how many fell back to what, by the service's own count."""
     counts: Counter[str] = Counter()
-    for family in text_string_to_metric_families(httpx.get(f"http://127.0.0.1:{service.port}/metrics").text):
+    for family in text_string_to_metric_families(httpx.get(f"http://127.0.0.1:{service.port}/metrics", timeout=_PATIENCE_SECONDS).text):
         for sample in family.samples:
             if sample.name == "shelfwise_degraded_answers_total":
                 counts[sample.labels["missing"]] += int(sample.value)
