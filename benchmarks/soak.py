@@ -226,7 +226,8 @@ class Soak:
 def _left_out(service: Service) -> Counter[str]:
     """How many answers did without something, and how many fell back to what, by the service's own count."""
     counts: Counter[str] = Counter()
-    for family in text_string_to_metric_families(httpx.get(f"http://127.0.0.1:{service.port}/metrics", timeout=_PATIENCE_SECONDS).text):
+    shown = httpx.get(f"http://127.0.0.1:{service.port}/metrics", timeout=_PATIENCE_SECONDS).text
+    for family in text_string_to_metric_families(shown):
         for sample in family.samples:
             if sample.name == "shelfwise_degraded_answers_total":
                 counts[sample.labels["missing"]] += int(sample.value)
