@@ -249,16 +249,16 @@ def test_a_step_that_failed_is_tried_again_and_can_be_repeated(airflow: Airflow,
     assert "rows: 2 read, 2 of them new or changed" in run.log("catalog", tries)
     again = airflow.trigger("catalog")
     assert again.finished() == "success"
-    assert "0 of them new or changed" in again.log("catalog")
+    assert "0 of them new or changed" in again.logs("catalog")
 
 
 def test_what_is_new_is_pulled_once(airflow: Airflow) -> None:
     first = airflow.trigger("pull")
     assert first.finished() == "success", first.log("shop")
-    assert "5 sent" in first.log("shop")
+    assert "5 sent" in first.logs("shop")
     second = airflow.trigger("pull")
     assert second.finished() == "success"
-    assert "0 sent, 5 known already" in second.log("shop")
+    assert "0 sent, 5 known already" in second.logs("shop")
 
 
 def test_an_emptied_online_store_is_filled(shop: ShopStack, airflow: Airflow) -> None:
@@ -276,7 +276,7 @@ def test_a_nightly_check_that_fails_does_not_hinder_the_others(airflow: Airflow)
     assert (run.tasks["parity"], run.tasks["compact"]) == (("failed", 3), ("success", 1))
     assert run.tasks["drift"] == ("skipped", 1), "nothing is promoted yet"
     assert "Stored features differ from what the events say" in run.log("parity")
-    assert "events: 0 files merged" in run.log("compact")
+    assert "events: 0 files merged" in run.logs("compact")
     seeds = {line for attempt in (1, 3) for line in run.log("parity", attempt).splitlines() if "--seed" in line}
     assert len([line for line in seeds if "Running command" in line]) == 1
 
@@ -289,8 +289,8 @@ def test_without_a_promoted_model_there_is_nothing_to_watch(airflow: Airflow) ->
 def test_a_challenger_that_learnt_nothing_is_refused(shop: ShopStack, airflow: Airflow, champion: str) -> None:
     run = airflow.trigger("retrain")
     assert (run.finished(), run.tasks) == ("success", {"fresh_data": ("success", 1), "retrain": ("skipped", 1)})
-    assert "held back list NDCG@10: -0." in run.log("retrain")
-    assert "refused by the gate: the champion stays in force, nothing was promoted" in run.log("retrain")
+    assert "held back list NDCG@10: -0." in run.logs("retrain")
+    assert "refused by the gate: the champion stays in force, nothing was promoted" in run.logs("retrain")
     assert promotions.in_force() == champion
 
 
@@ -302,4 +302,4 @@ def test_retraining_waits_for_fresh_data_and_for_news(airflow: Airflow, champion
     (folder / "shelfwise.toml").write_text("[retrain]\nmin_new_lists = 1_000_000\n")
     assert run.finished() == "success"
     assert {state for state, _ in run.tasks.values()} == {"skipped"}
-    assert "too little happened since the champion was trained" in run.log("fresh_data")
+    assert "too little happened since the champion was trained" in run.logs("fresh_data")
