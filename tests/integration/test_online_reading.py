@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from offline_data import Shop, catalog_rows, customer_rows, index_row, item_rows, shop_events
+from redis import Redis
 from waiting import until
 
 from feature_repo import tables
@@ -36,7 +37,8 @@ def push(table: tables.Table, rows: list[dict[str, Any]]) -> None:
 
 @pytest.fixture(scope="module")
 def shop_online(kafka_and_redis: Settings) -> None:
-    """A shop in the online store, some columns of which are missing."""
+    """A shop in the online store, some columns of which are missing; nothing else, which may be newer."""
+    Redis(kafka_and_redis.redis.host, kafka_and_redis.redis.port).flushall()
     command = [sys.executable, "-m", "feast.cli.cli", "-c", str(PROJECT_ROOT / "feature_repo"), "apply"]
     applied = subprocess.run(command, cwd=PROJECT_ROOT, capture_output=True, text=True)
     assert applied.returncode == 0, applied.stderr
