@@ -70,11 +70,15 @@ class Storefront:
         """What the page needs to begin: categories, model, and Segment's settings, which name no host but the collector."""
         collector = self.collector(request)
         key = self.settings.collector.write_key.get_secret_value()
-        segment = {"apiKey": key, "apiHost": f"{collector}/v1", "protocol": "http"}
+        # The library would also tell its makers how it fares.
+        segment = {
+            "integrations": {"Segment.io": {"apiKey": key, "apiHost": f"{collector}/v1", "protocol": "http"}},
+            "metrics": {"sampleRate": 0},
+        }
         state = self._runtime.engine.state
         return {
             "collector": f"http://{collector}",
-            "segment": {"integrations": {"Segment.io": segment}} if self.library.is_file() else None,
+            "segment": segment if self.library.is_file() else None,
             "write_key": key,
             "authorization": self.settings.serving.authorization,
             "model_version": state.version,
