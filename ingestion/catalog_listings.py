@@ -17,6 +17,7 @@ from deltalake import DeltaTable, write_deltalake
 from feature_repo.errors import InputError
 from feature_repo.tables import CATALOG, CATALOG_LISTINGS
 from ingestion.catalog_sources import Part, Remembered
+from ingestion.replacing import replace
 
 _PREFIX = "catalog-listed:"
 _LOADED = "catalog:"
@@ -85,12 +86,11 @@ class Listings:
 def forget_listings(before: datetime) -> None:
     """Delete listings that were written before a moment and do not count any more."""
     remembered = DeltaTable(CATALOG.uri).transaction_version
-    table = DeltaTable(CATALOG_LISTINGS.uri)
-    rows = table.to_pyarrow_table(columns=["file", "number"]).to_pylist()
+    rows = DeltaTable(CATALOG_LISTINGS.uri).to_pyarrow_table(columns=["file", "number"]).to_pylist()
     old = {row["number"] for row in rows if row["number"] < before.timestamp() * 1e6}
     count = {row["number"] for row in rows if remembered(_PREFIX + row["file"]) == row["number"]}
     if unused := old - count:
-        table.delete(f"number IN ({', '.join(map(str, sorted(unused)))})")
+        replace(CATALOG_LISTINGS, f"number IN ({', '.join(map(str, sorted(unused)))})")
 
 
 def gone(

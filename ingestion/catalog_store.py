@@ -16,6 +16,7 @@ from deltalake import CommitProperties, DeltaTable, write_deltalake
 from feature_repo.tables import CATALOG, CATALOG_INDEX, SHOP
 from ingestion.locks import writing_catalogue
 from ingestion.online import OnlineStore, open_online_store
+from ingestion.replacing import replace
 
 REMOVED = "removed"  # the origin of rows of products that their full catalogue no longer lists
 _COMPARED = ("name", "category", "brand", "price", "currency", "stock", "origin")
@@ -160,11 +161,10 @@ def _index_row(products: list[str]) -> pa.Table:
 
 def forget_indexes(before: datetime) -> None:
     """Delete the rows of the index that others had taken the place of before a moment."""
-    table = DeltaTable(CATALOG_INDEX.uri)
-    times = table.to_pyarrow_table(columns=["event_timestamp"])["event_timestamp"].to_pylist()
+    times = DeltaTable(CATALOG_INDEX.uri).to_pyarrow_table(columns=["event_timestamp"])["event_timestamp"].to_pylist()
     replaced = [time for time in times if time < before]
     if len(replaced) > 1:
-        table.delete(f"event_timestamp < '{max(replaced).isoformat()}'")
+        replace(CATALOG_INDEX, f"event_timestamp < '{max(replaced).isoformat()}'")
 
 
 @writing_catalogue()

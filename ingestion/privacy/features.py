@@ -17,7 +17,7 @@ from feature_repo.tables import CUSTOMER_ACTIVITY, Table
 from ingestion import history, sql
 from ingestion.online import OnlineStore
 from ingestion.privacy.spans import Theirs
-from ingestion.privacy.tables import replace
+from ingestion.replacing import replace
 
 log = logging.getLogger(__name__)
 

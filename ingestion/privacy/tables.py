@@ -11,7 +11,7 @@ from typing import Any
 
 import duckdb
 import pyarrow as pa
-from deltalake import CommitProperties, DeltaTable, write_deltalake
+from deltalake import CommitProperties, DeltaTable
 
 from feature_repo.tables import (
     CUSTOMER_ACTIVITY,
@@ -28,6 +28,7 @@ from ingestion.erased_rows import counted_apart, erased_rows, note_erased
 from ingestion.identity import TIE_TYPES, Identities, ties_in
 from ingestion.privacy.spans import Spans, Theirs, condition
 from ingestion.privacy.tombstones import named_in
+from ingestion.replacing import replace
 
 # Those that hold something of customers; the others are about products and counts.
 HOLDING = (
@@ -92,15 +93,6 @@ def erase(table: Table, theirs: Theirs) -> int:
     if table is EVENTS:
         _unmention(theirs)
     return int(found.num_rows)
-
-
-def replace(table: Table, where: str, rows: pa.Table | None = None, properties: CommitProperties | None = None) -> None:
-    """Let rows, by default none, take the place of those for which an SQL condition holds, which must hold for them, too.
-
-    Delta's own DELETE and UPDATE write texts in a way that DuckDB cannot filter through Arrow.
-    """
-    rows = table.schema.empty_table() if rows is None else rows
-    write_deltalake(table.uri, rows, mode="overwrite", predicate=where, commit_properties=properties)
 
 
 def purge(table: Table) -> None:
