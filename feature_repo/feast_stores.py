@@ -131,10 +131,11 @@ class FreshRedisOnlineStore(RedisOnlineStore):
         """
         client = self._get_client(config.online_store)
         join_key = view.join_keys[0]
-        keys = entity_keys(join_key, rows[join_key].to_pylist(), config.project)
+        entities = rows[join_key].to_pylist()
+        keys = entity_keys(join_key, entities, config.project)
         if keep_newer:
             rows, keys = self._not_older(client, f"_ts:{view.name}", rows, keys)
-        entities = rows[join_key].to_pylist()
+            entities = rows[join_key].to_pylist()
         times = _milliseconds(rows)
         names = [feature.name for feature in view.features]
         fields = [field_key(view.name, name) for name in names] + [f"_ts:{view.name}".encode()]
