@@ -213,9 +213,11 @@ class Soak:
         sizes = {}
         for name, process in processes.items():
             try:
-                sizes[name] = process.memory_info().rss / 1e6
+                size = process.memory_info().rss / 1e6
             except psutil.NoSuchProcess:
                 continue  # of a start that is over by now
+            if size:  # a process that has ended, but was not asked for its end, has none
+                sizes[name] = size
         return sizes
 
     def _names(self) -> list[str]:
