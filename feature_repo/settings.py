@@ -30,6 +30,8 @@ CONFIG_PATH_VARIABLE = "SHELFWISE_CONFIG"
 HOME_VARIABLE = "SHELFWISE_HOME"
 # Set on the processes of the one-machine stack, so that it finds them again; not a setting.
 SERVICE_VARIABLE = "SHELFWISE_SERVICE"
+# A tree of a ranker has at most so many: they are the bits of one number when it answers.
+MOST_LEAVES = 64
 
 
 class Section(BaseModel):
@@ -352,7 +354,7 @@ class RankerSettings(Section):
 
     trees: int = Field(100, ge=1, description="how many")
     learning_rate: float = Field(0.08, gt=0, description="how much each corrects those before it")
-    leaves: int = Field(16, ge=2, description="of each")
+    leaves: int = Field(16, ge=2, le=MOST_LEAVES, description="of each")
     rows_per_leaf: int = Field(100, ge=1, description="at least")
     columns: float = Field(0.3, gt=0, le=1, description="share of the features that each split chooses from, at random")
     l2: float = Field(1.0, ge=0, description="pull of the leaves' values towards zero")
@@ -363,7 +365,7 @@ class OrderRankerSettings(RankerSettings):
 
     trees: int = Field(150, ge=1, description="how many")
     learning_rate: float = Field(0.05, gt=0, description="how much each corrects those before it")
-    leaves: int = Field(4, ge=2, description="of each")
+    leaves: int = Field(4, ge=2, le=MOST_LEAVES, description="of each")
     rows_per_leaf: int = Field(40, ge=1, description="at least")
 
 

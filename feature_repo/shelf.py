@@ -35,6 +35,17 @@ STORED_COLUMNS = (
     "stock",
     "first_seen_at",
 )
+# What of a product's state the rankers look at.
+STATE = (
+    "popularity",
+    "click_through",
+    "trend",
+    "price_change",
+    "age_days",
+    "log_price",
+    "impressions_7d",
+    "orders_30d",
+)
 NUMERIC_COLUMNS = tuple(name for name in STORED_COLUMNS if name not in ("category", "brand"))
 
 
@@ -127,6 +138,14 @@ class Items:
     def __len__(self) -> int:
         return len(self.category)
 
+    @cached_property
+    def state(self) -> Floats:
+        """What is in :data:`STATE`, shape (rows, len(STATE)): logarithms of prices and sums, and rates as they are."""
+        priced = {"log_price": log_prices(self.price)}
+        logarithms = {name: np.log1p(self.sums[name]) for name in ("impressions_7d", "orders_30d")}
+        columns = {**self.rates, **priced, **logarithms}
+        return np.column_stack([columns[name] for name in STATE])
+
     def take(self, rows: NDArray[np.integer] | slice) -> Items:
         """The chosen rows."""
         return Items(
@@ -198,6 +217,10 @@ class Shelf:
     def __len__(self) -> int:
         return len(self.ids)
 
+    def prepare(self) -> None:
+        """Compute now what the first question would."""
+        _ = self.items.state, self._popular_by_department
+
     def encode(self, product_ids: Sequence[str]) -> Codes:
         """Row numbers of products; :data:`UNKNOWN` for those not in the catalogue."""
         find = self.rows.get
@@ -238,6 +261,11 @@ def _arrivals(items: Items) -> Codes:
 def department_of(category: Any) -> str | None:
     """The first level of a category path; None for a missing one."""
     return category.split("/", 1)[0] if isinstance(category, str) else None
+
+
+def log_prices(prices: Floats) -> Floats:
+    """Natural logarithms; NaN for a price that is unknown or zero."""
+    return np.log(np.where(prices > 0, prices, np.nan))
 
 
 def as_floats(values: Any) -> Floats:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
 from feature_repo.aggregates import NEXT
+from feature_repo.kernel import kernel
 from feature_repo.reading import Floats
 from feature_repo.ties import Codes, Ties, first_in_rows
 
@@ -60,20 +61,45 @@ class Successors:
     def between(self, items: Codes, others: Codes) -> NDArray[np.float32]:
         """How much pairs are turned to together, shape (items, others)."""
         matrix = self.together
-        begins, ends = matrix.indptr[items], matrix.indptr[items + 1]
-        ties = Ties.one_row_each(begins, ends - begins, matrix.indices, matrix.data, matrix.shape[1])
-        return ties.at(np.arange(len(items))[:, None], others[None, :])
+        return _between(items, others, matrix.indptr, matrix.indices, matrix.data)
+
+
+@kernel
+def _between(
+    items: Codes, others: Codes, begins: NDArray[np.integer], codes: Codes, strengths: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    found = np.zeros((len(items), len(others)), dtype=np.float32)
+    for item in range(len(items)):
+        first, last = begins[items[item]], begins[items[item] + 1]
+        for other in range(len(others)):
+            place = first + np.searchsorted(codes[first:last], others[other])
+            if place < last and codes[place] == others[other]:
+                found[item, other] = strengths[place]
+    return found
 
 
 def latest(visitors: Visitors) -> tuple[Floats, Floats, Floats]:
     """Weights of each visitor's latest products: of this visit, of earlier ones, and of all; shape (rows, k) each."""
-    first = first_in_rows(visitors.items, (visitors.items >= 0) & (visitors.interest > 0))
+    return _latest(visitors.items, visitors.interest, visitors.in_session)
 
-    def weights(chosen: NDArray[np.bool_]) -> Floats:
-        place = np.cumsum(chosen, axis=1)
-        return np.where(chosen & (place <= LATEST), 1 / np.maximum(place, 1), 0.0)
 
-    return weights(first & visitors.in_session), weights(first & ~visitors.in_session), weights(first)
+@kernel
+def _latest(items: Codes, interest: Floats, in_session: NDArray[np.bool_]) -> tuple[Floats, Floats, Floats]:
+    first = first_in_rows(items, (items >= 0) & (interest > 0))
+    of_session, of_earlier, of_all = np.zeros(items.shape), np.zeros(items.shape), np.zeros(items.shape)
+    for visitor in range(len(items)):
+        now = before = 0
+        for step in range(items.shape[1]):
+            if not first[visitor, step]:
+                continue
+            if in_session[visitor, step]:
+                now += 1
+                of_session[visitor, step] = 1 / now if now <= LATEST else 0.0
+            else:
+                before += 1
+                of_earlier[visitor, step] = 1 / before if before <= LATEST else 0.0
+            of_all[visitor, step] = 1 / (now + before) if now + before <= LATEST else 0.0
+    return of_session, of_earlier, of_all
 
 
 def weighted(items: Codes, weights: NDArray[Any], matrix: csr_matrix) -> Ties:
@@ -84,12 +110,7 @@ def weighted(items: Codes, weights: NDArray[Any], matrix: csr_matrix) -> Ties:
         weights: of them, likewise; 0 for what does not count.
         matrix: shape (products, products).
     """
-    visitors, step = np.nonzero(weights)
-    codes = items[visitors, step]
-    begins, ends = matrix.indptr[codes], matrix.indptr[codes + 1]
-    return Ties.rows(
-        visitors, weights[visitors, step], begins, ends - begins, matrix.indices, matrix.data, matrix.shape[1]
-    )
+    return Ties.weighted(items, weights, matrix.indptr, matrix.indices, matrix.data)
 
 
 @dataclass

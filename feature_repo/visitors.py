@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from feature_repo.aggregates import RECENT, SHOWN, Action, Entity, LastK, decayed_sums
 from feature_repo.reading import Floats, Sequence, current_sums
-from feature_repo.shelf import UNKNOWN, Codes, Shelf
+from feature_repo.shelf import UNKNOWN, Codes, Shelf, log_prices
 
 # How much an interaction says of a customer's interest, and for how long.
 ACTION_WEIGHTS = {
@@ -160,8 +160,3 @@ def _put_before(now: Codes, items: Codes, actions: NDArray[np.int32], hours: Flo
         return np.concatenate([np.broadcast_to(front, (len(rest), len(now))), rest], axis=1).astype(rest.dtype)
 
     return with_front(now, items), with_front(int(Action.VIEWED), actions), with_front(0.0, hours)
-
-
-def log_prices(prices: Floats) -> Floats:
-    """Natural logarithms; NaN for a price that is unknown or zero."""
-    return np.log(np.where(prices > 0, prices, np.nan))

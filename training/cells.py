@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from feature_repo.filters import Mask
+from feature_repo.kernel import kernel
 from feature_repo.shelf import Codes
 
 Vectors = NDArray[np.float32]
@@ -95,13 +96,29 @@ class Cells:
         """
         enough = max(_LOOK_AT * most, int(_LEAST_SHARE * len(self.rows)))
         nearest = np.argsort(-(self.centres @ direction))
-        sizes = (self.begins[1:] - self.begins[:-1])[nearest]
-        ends = np.cumsum(sizes)
-        span = int(np.searchsorted(ends, enough)) + 1
-        while True:
-            within = sizes[:span]
-            places = np.arange(within.sum()) + np.repeat(self.begins[nearest[:span]] - ends[:span] + within, within)
-            places = places[allowed[self.rows[places]]]
-            if span >= len(nearest) or len(places) >= enough:
-                return self.rows[places], self.vectors[places] @ direction
-            span *= 2
+        return _within(nearest, self.begins, self.rows, self.vectors, direction.astype(np.float32), allowed, enough)
+
+
+@kernel(any_order=True)
+def _within(
+    cells: NDArray[np.int64],
+    begins: NDArray[np.int64],
+    rows: Codes,
+    vectors: Vectors,
+    direction: Vectors,
+    allowed: Mask,
+    enough: int,
+) -> tuple[Codes, Vectors]:
+    """The allowed rows of so many of the cells that they are enough, and the products of their vectors with a direction."""
+    found, products, size = np.empty(len(rows), dtype=np.int32), np.empty(len(rows), dtype=np.float32), 0
+    for cell in cells:
+        for place in range(begins[cell], begins[cell + 1]):
+            if allowed[rows[place]]:
+                product = np.float32(0)
+                for factor in range(len(direction)):
+                    product += vectors[place, factor] * direction[factor]
+                found[size], products[size] = rows[place], product
+                size += 1
+        if size >= enough:
+            break
+    return found[:size], products[:size]

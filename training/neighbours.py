@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
+from feature_repo.kernel import kernel
 from feature_repo.shelf import UNKNOWN, Codes, Shelf
 from feature_repo.ties import Ties
 
@@ -58,13 +60,25 @@ class Neighbours:
 
     def towards(self, seeds: Codes) -> Ties:
         """How strongly products, the first of which count most, point to others; of visitor 0."""
-        latest = seeds[:LATEST]
-        values = self.strengths[latest] / np.arange(1, len(latest) + 1)[:, None]
-        known = values > 0
-        codes = self.neighbours[latest][known]
-        return Ties.summed(len(self.ids), np.zeros(len(codes), dtype=np.int64), codes, values[known])
+        latest = seeds[None, :LATEST]
+        weights = 1 / np.arange(1, latest.shape[1] + 1)[None]
+        return Ties.weighted(latest, weights, self._begins, self.neighbours.ravel(), self.strengths.ravel())
+
+    @cached_property
+    def _begins(self) -> NDArray[np.int64]:
+        return np.arange(0, self.neighbours.size + 1, MOST)
 
     def between(self, items: Codes, others: Codes) -> NDArray[np.float32]:
         """How strongly each of ``others`` points to each of ``items``, shape (items, others)."""
-        same = self.neighbours[others][None, :, :] == items[:, None, None]
-        return np.where(same, self.strengths[others][None, :, :], 0.0).sum(axis=2, dtype=np.float32)
+        return _between(items, others, self.neighbours, self.strengths)
+
+
+@kernel
+def _between(items: Codes, others: Codes, neighbours: Codes, strengths: NDArray[np.float32]) -> NDArray[np.float32]:
+    found = np.zeros((len(items), len(others)), dtype=np.float32)
+    for item in range(len(items)):
+        for other in range(len(others)):
+            for place in range(neighbours.shape[1]):
+                if neighbours[others[other], place] == items[item]:
+                    found[item, other] = strengths[others[other], place]
+    return found

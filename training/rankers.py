@@ -6,7 +6,7 @@ just looked at is seldom what he turns to next, but often what he buys.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from enum import StrEnum
 from functools import cached_property
@@ -20,7 +20,7 @@ from threadpoolctl import threadpool_limits
 
 from feature_repo.reading import Floats
 from feature_repo.settings import RankerSettings, TrainingSettings
-from training.compiled_trees import compiled
+from training.compiled_trees import CompiledTrees
 
 
 class Purpose(StrEnum):
@@ -45,15 +45,15 @@ class Ranker:
 
     def log_odds(self, matrix: Floats) -> Floats:
         """What the trees say, shape (n,)."""
-        return self._compiled(matrix)
+        return self._compiled.log_odds(matrix)
 
     def prepare(self) -> None:
         """Compile now what the first question would; raises what is wrong with the trees."""
         _ = self._compiled
 
     @cached_property
-    def _compiled(self) -> Callable[[Floats], Floats]:
-        return compiled(self.trees)
+    def _compiled(self) -> CompiledTrees:
+        return CompiledTrees.of(self.trees)
 
     def __getstate__(self) -> dict[str, Any]:
         """What is stored: not what was compiled, which any process does by itself in a moment."""

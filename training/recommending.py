@@ -120,7 +120,7 @@ class PlacedRecommender:
     def matrix(self, visitor: Visitors, rows: Codes, embeddings: Embeddings, composition: Composition) -> Floats:
         """What the scenario's ranker looks at for one visitor, shape (len(rows), its features)."""
         owner = np.zeros(len(rows), dtype=np.int64)
-        matrix = features(visitor, self.shelf.items.take(rows), rows, owner, embeddings)
+        matrix = features(visitor, self.shelf.items, rows, rows, owner, embeddings)
         return within_lists(matrix, owner) if composition.purpose is Purpose.LIST else matrix
 
     def scores(self, matrix: Floats, composition: Composition) -> Floats:

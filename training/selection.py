@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from feature_repo.kernel import kernel
 from feature_repo.reading import Floats
 from feature_repo.shelf import UNKNOWN, Codes, Shelf
 
@@ -32,18 +33,26 @@ def diversified(scores: Floats, directions: NDArray[np.float32], categories: Cod
     """
     pool = min(len(scores), _POOL * k)
     relevance = (1 - diversity) * scores[:pool] / max(scores[0], np.finfo(float).tiny)
-    same = (categories[:pool, None] == categories[None, :pool]) & (categories[:pool] != UNKNOWN)
-    likeness = diversity * (np.maximum(directions[:pool] @ directions[:pool].T, 0.0) + same) / 2
-    nearest = np.zeros(pool)
-    chosen: list[int] = []
-    for _ in range(min(k, pool)):
-        place = int(np.argmax(relevance - nearest))
-        chosen.append(place)
-        relevance[place] = -np.inf
-        np.maximum(nearest, likeness[place], out=nearest)
+    chosen = _unlike(relevance, directions[:pool], categories[:pool], diversity / 2, min(k, pool))
     rest = np.ones(len(scores), dtype=bool)
     rest[chosen] = False
-    return np.concatenate([np.array(chosen, dtype=np.intp), np.flatnonzero(rest)])
+    return np.concatenate([chosen, np.flatnonzero(rest)])
+
+
+@kernel(any_order=True)
+def _unlike(relevance: Floats, directions: NDArray[np.float32], categories: Codes, weight: float, k: int) -> Order:
+    """``k`` places, each with the highest relevance minus the weighted likeness to the nearest of those before it."""
+    nearest, chosen = np.zeros(len(relevance)), np.empty(k, dtype=np.int64)
+    for number in range(k):
+        best = np.argmax(relevance - nearest)
+        chosen[number], relevance[best] = best, -np.inf
+        for place in range(len(relevance)):
+            cosine = np.float32(0)
+            for factor in range(directions.shape[1]):
+                cosine += directions[best, factor] * directions[place, factor]
+            same = categories[best] == categories[place] and categories[best] != UNKNOWN
+            nearest[place] = max(nearest[place], weight * (max(cosine, np.float32(0)) + same))
+    return chosen
 
 
 def with_arrivals(order: Order, arrivals: Order, every: int, k: int) -> Order:

@@ -14,13 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from feature_repo.aggregates import Action
+from feature_repo.feature_kernels import shares_of_interest
 from feature_repo.filters import Mask
 from feature_repo.ranking import Embeddings
 from feature_repo.reading import Floats
-from feature_repo.shelf import UNKNOWN, Codes, Items, Shelf
+from feature_repo.shelf import UNKNOWN, Codes, Items, Shelf, log_prices
 from feature_repo.ties import Ties
-from feature_repo.visitors import SESSION_GAP_HOURS, Visitors, log_prices
-from training.choosing import NO_ROWS, best, first_allowed, first_places, once, strongest
+from feature_repo.visitors import SESSION_GAP_HOURS, Visitors
+from training.choosing import NO_ROWS, among, best, first_allowed, first_places, once, strongest
 from training.repurchases import DUE_SHARE, last_bought
 from training.space import PlacedSpace
 
@@ -283,24 +284,12 @@ def favourite_department(visitor: Visitors) -> int:
 
 def _suits(visitor: Visitors, items: Items, rows: Codes) -> Floats:
     """The mean share of one visitor's interest in the category, department and brand of each row, shape (n,)."""
-    interest = visitor.interest[0]
-    total = interest.sum()
-    if not total:
-        return np.zeros(len(rows))
-    pairs = (
-        (visitor.categories[0], items.category[rows]),
-        (visitor.departments[0], items.department[rows]),
-        (visitor.brands[0], items.brand[rows]),
-    )
-    return np.asarray(sum(_interest_in(own, theirs, interest) for theirs, own in pairs) / (len(pairs) * total))
-
-
-def _interest_in(codes: Codes, of_visitor: Codes, interest: Floats) -> Floats:
-    """How much of the interest is in each code, shape of ``codes``; none in :data:`UNKNOWN`."""
-    # Codes begin with UNKNOWN, -1.
-    by_code = np.bincount(of_visitor + 1, interest, minlength=int(codes.max(initial=UNKNOWN)) + 2)
-    by_code[0] = 0.0
-    return by_code[codes + 1].astype(float)
+    kinds = (items.category[rows], items.department[rows], items.brand[rows])
+    of_visitor = (visitor.categories, visitor.departments, visitor.brands)
+    shares = np.zeros((len(rows), len(kinds)), order="F")
+    if visitor.interest.any():
+        shares_of_interest(shares, np.zeros(len(rows), dtype=np.int64), kinds, visitor.interest, of_visitor)
+    return shares.sum(axis=1) / len(kinds)
 
 
 def _more_than_elsewhere(source: Source, situation: Situation, most: int) -> Proposal:
@@ -326,9 +315,7 @@ def _in_order(codes: Codes, situation: Situation, most: int) -> Proposal:
 
 def _tied(ties: Ties, situation: Situation, most: int) -> Proposal:
     """The allowed products that the visitor is tied to most."""
-    codes, strengths = ties.of(0)
-    may = situation.allowed[codes]
-    codes, strengths = codes[may], strengths[may]
+    codes, strengths = among(situation.allowed, *ties.of(0))
     order = strongest(codes, strengths, most)
     return codes[order], np.minimum(strengths[order].astype(float), 1.0)
 

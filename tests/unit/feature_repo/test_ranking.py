@@ -17,7 +17,7 @@ CUP, PAN, RAKE, BALL = range(4)
 def row(of: Visitors, code: int, owner: int = 0) -> dict[str, float]:
     on = shelf()
     codes = np.array([code], dtype=np.int32)
-    matrix = features(of, on.items.take(codes), codes, np.array([owner]), space().on(on).embed(of))
+    matrix = features(of, on.items, codes, codes, np.array([owner]), space().on(on).embed(of))
     assert matrix.shape == (1, len(FEATURES))
     return dict(zip(FEATURES, matrix[0], strict=True))
 
@@ -98,11 +98,11 @@ def test_many_customers_at_once_get_what_each_gets_alone() -> None:
     together, placed = visitors(on, *sequences), space().on(on)
     codes = np.tile(np.arange(4, dtype=np.int32), 3)
     owner = np.repeat(np.arange(3), 4)
-    matrix = features(together, on.items.take(codes), codes, owner, placed.embed(together))
+    matrix = features(together, on.items, codes, codes, owner, placed.embed(together))
     for number, sequence in enumerate(sequences):
         alone = visitors(on, sequence)
         rows = np.arange(4, dtype=np.int32)
-        expected = features(alone, on.items, rows, np.zeros(4, dtype=int), placed.embed(alone))
+        expected = features(alone, on.items, rows, rows, np.zeros(4, dtype=int), placed.embed(alone))
         np.testing.assert_allclose(matrix[owner == number], expected, rtol=1e-6)
 
 

@@ -1,0 +1,39 @@
+"""Loops that are compiled: for the few hundred rows of one request, numpy spends most of its time on its calls, not on numbers.
+
+What is compiled is kept beside the source (or, where that is read-only, in the user's cache), so that only the first process
+after an installation waits for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import TypeVar, cast, overload
+
+from numba import njit
+
+F = TypeVar("F", bound=Callable[..., object])
+
+
+@overload
+def kernel(function: F) -> F: ...
+@overload
+def kernel(*, any_order: bool) -> Callable[[F], F]: ...
+def kernel(function: F | None = None, *, any_order: bool = False) -> F | Callable[[F], F]:
+    """Compile a function of numbers and numpy arrays when it is first called; dividing by zero gives what numpy gives.
+
+    It keeps Python's lock while it runs: giving it away for some microseconds may cost a request milliseconds to get it back.
+
+    Args:
+        any_order: sums may be added up in any order, many at a time.
+    """
+
+    compiled = partial(njit, error_model="numpy", fastmath={"reassoc", "contract", "nsz"} if any_order else False)
+
+    def kept(function: F) -> F:
+        try:
+            return cast(F, compiled(function, cache=True))
+        except RuntimeError:  # there is no folder to keep it in
+            return cast(F, compiled(function))
+
+    return kept(function) if function is not None else kept
