@@ -28,6 +28,7 @@ from serving.explanations import explain_ranker, explain_source
 from serving.fatigue import fatigue
 from serving.placed_rules import PlacedRules, RulesInForce
 from serving.reasons import Reasons
+from serving.rehearsal import rehearse
 from serving.requests import RecommendRequest
 from serving.rules import Rulebook
 from training.model import Recommender
@@ -108,6 +109,7 @@ class Engine:
 
     def use_shelf(self, shelf: Shelf) -> None:
         """Answer from this catalogue from now on; called from any thread."""
+        shelf.prepare()
         with self._lock:
             old = self.state
             same = old.placed is not None and old.placed.shelf.ids == shelf.ids
@@ -116,13 +118,21 @@ class Engine:
                 version: old.variants[version].at(shelf) if same and version in old.variants else model.on(shelf)
                 for version, model in old.models.items()
             }
+            if not same:
+                for version, one in ((old.version, placed), *variants.items()):
+                    self._rehearse(one, version)
             self.state = replace(old, placed=placed, rules=PlacedRules.of(old.book, shelf), variants=variants)
 
     def use_model(self, model: Recommender, version: str) -> None:
-        """Answer with this model from now on; called from any thread."""
+        """Answer with this model from now on; called from any thread.
+
+        With a catalogue, it is tried first: whatever is wrong with it is raised, and what was used before stays in use.
+        """
         with self._lock:
             old = self.state
             placed = _placed(model, old.placed.shelf) if old.placed else None
+            if placed:
+                rehearse(placed, old.compositions.values())
             self.state = replace(old, model=model, version=version, placed=placed)
 
     def use_rules(self, book: Rulebook) -> None:
@@ -143,6 +153,8 @@ class Engine:
             old = self.state
             experiments = Experiments.of(book, old.compositions)
             variants = {version: model.on(old.placed.shelf) for version, model in models.items()} if old.placed else {}
+            for version, one in variants.items():
+                self._rehearse(one, version)
             self.state = replace(old, experiments=experiments, models=models, variants=variants)
 
     def recommend(
@@ -220,6 +232,12 @@ class Engine:
             allowed[placed.waiting(visitor, composition)] = False
             items = rules.pin(items, allowed, request.k)
         return Result(items, state.version, fallback if items else "empty", tuple(degraded), shelf.at)
+
+    def _rehearse(self, placed: PlacedRecommender, version: str | None) -> None:
+        try:
+            rehearse(placed, self.compositions.values())
+        except Exception:  # customers are answered without it
+            self._tell_failure(version)
 
     def _tell_failure(self, version: str | None) -> None:
         metrics.count_error("model_failed")

@@ -333,7 +333,9 @@ def in_time(of: Engine, ends: float, who: CustomerFeatures | None = None, **fiel
 
 
 def test_a_model_that_fails_is_done_without(caplog: pytest.LogCaptureFixture) -> None:
-    ready = engine(shelf(views_7d=[1.0, 2.0, 9.0, 0.0]), Recommender(space(), {}, ("pan", "cup", "rake")))
+    ready = Engine(candidates=20)
+    ready.use_model(Recommender(space(), {}, ("pan", "cup", "rake")), "v1")
+    ready.use_shelf(shelf(views_7d=[1.0, 2.0, 9.0, 0.0]))
     failed = metrics.errors.labels(code="model_failed", model=metrics.model_label(metrics._model_in_use))._value
     before = failed.get()
     for who in (customer(("cup", Action.VIEWED, 1.0)), customer(("pan", Action.VIEWED, 1.0))):
@@ -345,6 +347,14 @@ def test_a_model_that_fails_is_done_without(caplog: pytest.LogCaptureFixture) ->
         "told once"
     )
     assert ask(ready).degraded == (), "what needs no ranker goes on with the rest of the model"
+
+
+def test_a_model_that_fails_does_not_take_the_place_of_one_that_does_not(model: Recommender) -> None:
+    ready = engine(shelf(), model)
+    with pytest.raises(KeyError):
+        ready.use_model(Recommender(space(), {}, ("pan",)), "v2")
+    result = ask(ready, customer(("cup", Action.VIEWED, 1.0)))
+    assert (result.model_version, result.degraded) == ("v1", ())
 
 
 def test_without_a_model_the_answer_says_so() -> None:
