@@ -7,6 +7,7 @@ import os
 import random
 import time
 from collections import Counter
+from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
@@ -20,6 +21,28 @@ from serving.experiments import Assigned, Trial, answers_of
 from serving.requests import RecommendRequest
 from serving.runtime import Runtime
 from training.scenarios import Composition
+
+
+@dataclass
+class _Question:
+    """A request, and what came up on the way to its answer.
+
+    Attributes:
+        request: what was asked.
+        composition: of the scenario.
+        assigned: how the customer's experiment has it, if he is in one.
+        arrived, ends: when the whole request was there, and when it must be answered, by ``time.perf_counter``.
+        customer: what is known of him.
+        missing: what the answer does without.
+    """
+
+    request: RecommendRequest
+    composition: Composition
+    assigned: Assigned | None
+    arrived: float
+    ends: float
+    customer: CustomerFeatures | None = None
+    missing: list[Missing] = field(default_factory=list)
 
 
 class Answering:
@@ -41,62 +64,43 @@ class Answering:
             assigned: how the customer's experiment has it, if he is in one.
             arrived: when the whole request was there, by ``time.perf_counter``.
         """
-        ends = arrived + self._limits.deadline_ms / 1000
-        missing: list[Missing] = []
-        customer = await self._customer(request, ends, missing)
+        question = _Question(request, asked, assigned, arrived, arrived + self._limits.deadline_ms / 1000)
+        await self._read_customer(question)
         async with self._turn:
             begun = time.perf_counter()
             composition, version = (assigned.composition, assigned.model) if assigned else (asked, None)
-            result = self._runtime.engine.recommend(request, composition, customer, version, ends)
-            missing += result.degraded
+            result = self._runtime.engine.recommend(request, composition, question.customer, version, question.ends)
+            question.missing += result.degraded
             trial = Trial(assigned)
             if assigned and assigned.experiment.explore and random.random() < assigned.experiment.explore:
-                result = self._explored(request, asked, assigned, trial, result, customer, begun, ends, missing)
-        return self._response(request, result, trial, customer, missing, arrived, ends)
+                result = self._explored(question, assigned, trial, result, begun)
+        return self._response(question, result, trial)
 
-    async def _customer(
-        self, request: RecommendRequest, ends: float, missing: list[Missing]
-    ) -> CustomerFeatures | None:
+    async def _read_customer(self, question: _Question) -> None:
+        request = question.request
         ids = [customer_id for customer_id in (request.user_id, request.anonymous_id) if customer_id is not None]
+        if not ids:
+            return
         try:
             with metrics.timed("read"):
-                return await self._runtime.customers.read(ids, ends) if ids else None
+                question.customer = await self._runtime.customers.read(ids, question.ends)
         except NotRead:
-            missing.append(Missing.CUSTOMER)
-            return None
+            question.missing.append(Missing.CUSTOMER)
 
-    def _explored(
-        self,
-        request: RecommendRequest,
-        asked: Composition,
-        assigned: Assigned,
-        trial: Trial,
-        result: Result,
-        customer: CustomerFeatures | None,
-        begun: float,
-        ends: float,
-        missing: list[Missing],
-    ) -> Result:
+    def _explored(self, question: _Question, assigned: Assigned, trial: Trial, result: Result, begun: float) -> Result:
         engine, now = self._runtime.engine, time.perf_counter()
-        watched = engine.state.experiments.watched(assigned, request.scenario, asked)
+        request, customer = question.request, question.customer
+        watched = engine.state.experiments.watched(assigned, request.scenario, question.composition)
         # Each is expected to take as long as the customer's own answer; one that lacks something stands for no variant. Without a
         # model, all do without.
-        if set(missing) - {Missing.MODEL} or now + (now - begun) * len(watched) > ends:
-            missing.append(Missing.EXPLORATION)
+        if set(question.missing) - {Missing.MODEL} or now + (now - begun) * len(watched) > question.ends:
+            question.missing.append(Missing.EXPLORATION)
             return result
         others = answers_of(watched, lambda one: engine.recommend(request, one.composition, customer, one.model))
         return trial.explore(result, others)
 
-    def _response(
-        self,
-        request: RecommendRequest,
-        result: Result,
-        trial: Trial,
-        customer: CustomerFeatures | None,
-        missing: list[Missing],
-        arrived: float,
-        ends: float,
-    ) -> Response:
+    def _response(self, question: _Question, result: Result, trial: Trial) -> Response:
+        customer, missing = question.customer, question.missing
         now, age, catalogue_age = time.time(), None, None
         if customer is not None and customer.last_event_at is not None:
             age = max(now - customer.last_event_at, 0.0)
@@ -117,12 +121,12 @@ class Answering:
             "experiment": trial.experiment,
             "variant": trial.variant,
         }
-        self._note(request, body, result, trial, missing)
+        self._note(question.request, body, result, trial, missing)
         response = Response(orjson.dumps(body), media_type="application/json")
         done = time.perf_counter()
         model = metrics.model_label(result.model_version)
-        metrics.latency.labels(scenario=request.scenario, model=model).observe(done - arrived)
-        if done > ends:
+        metrics.latency.labels(scenario=question.request.scenario, model=model).observe(done - question.arrived)
+        if done > question.ends:
             metrics.late.inc()
         return response
 
