@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,6 +22,8 @@ from serving.rules_watch import RulesWatch
 
 if TYPE_CHECKING:
     from feast import FeatureStore
+
+    from feature_repo.shelf import Shelf
 
 # Redis clients wait for ever and retry for seconds by default; a reader with a deadline wants neither.
 _REDIS_OPTIONS = "socket_timeout=0.5,socket_connect_timeout=0.5"
@@ -76,7 +79,7 @@ class Runtime:
         self.customers = CustomerReader(store, serving.read_timeout_ms)
         self._models = ModelWatch(serving.model, serving.model_poll_seconds, self.engine.use_model)
         self._models.start()
-        self._catalogue = CatalogueReader(store, serving.snapshot_seconds, self.engine.use_shelf)
+        self._catalogue = CatalogueReader(store, serving.snapshot_seconds, self._use_shelf)
         self._catalogue.start()
 
     def stop(self) -> None:
@@ -84,6 +87,15 @@ class Runtime:
         for part in (self._catalogue, self._models, self._experiments, self._rules, self.answers):
             if part is not None:
                 part.stop()
+
+    def _use_shelf(self, shelf: Shelf) -> None:
+        first = self.engine.state.placed is None
+        self.engine.use_shelf(shelf)
+        if first:
+            # What is there by now stays. For Python's collector to look through all of it takes a tenth of a second, in which
+            # nobody is answered.
+            gc.collect()
+            gc.freeze()
 
     def _use_experiments(self, book: ExperimentBook) -> None:
         """Have the models of experiments that are not over, and let the engine answer by them.

@@ -96,7 +96,9 @@ def test_a_short_soak(running: Running) -> None:
 
 
 def ask(service: Service, customer: str) -> dict[str, Any]:
-    answer = httpx.post(f"http://127.0.0.1:{service.port}/recommend", json={"user_id": customer, "k": 3}, timeout=PATIENCE_SECONDS)
+    answer = httpx.post(
+        f"http://127.0.0.1:{service.port}/recommend", json={"user_id": customer, "k": 3}, timeout=PATIENCE_SECONDS
+    )
     assert answer.status_code == 200, answer.text
     found: dict[str, Any] = answer.json()
     return found
