@@ -18,17 +18,18 @@ F = TypeVar("F", bound=Callable[..., object])
 @overload
 def kernel(function: F) -> F: ...
 @overload
-def kernel(*, any_order: bool) -> Callable[[F], F]: ...
-def kernel(function: F | None = None, *, any_order: bool = False) -> F | Callable[[F], F]:
+def kernel(*, any_order: bool = ..., in_background: bool = ...) -> Callable[[F], F]: ...
+def kernel(function: F | None = None, *, any_order: bool = False, in_background: bool = False) -> F | Callable[[F], F]:
     """Compile a function of numbers and numpy arrays when it is first called; dividing by zero gives what numpy gives.
-
-    It keeps Python's lock while it runs: giving it away for some microseconds may cost a request milliseconds to get it back.
 
     Args:
         any_order: sums may be added up in any order, many at a time.
+        in_background: Python's lock is given away meanwhile. What a request computes keeps it: after some microseconds
+            without, it might wait milliseconds to get it back.
     """
 
-    compiled = partial(njit, error_model="numpy", fastmath={"reassoc", "contract", "nsz"} if any_order else False)
+    fast = {"reassoc", "contract", "nsz"} if any_order else False
+    compiled = partial(njit, error_model="numpy", nogil=in_background, fastmath=fast)
 
     def kept(function: F) -> F:
         try:

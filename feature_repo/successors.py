@@ -173,39 +173,83 @@ class SuccessorTable:
         """Decayed to a moment, epoch seconds."""
         decay = np.exp2(-np.maximum(np.nan_to_num(at - self.moments), 0.0) / NEXT.half_life.total_seconds())
         size, most = self.codes.shape
-        # Padding has a column of its own, and goes with it: to pick out the rest would hold up other threads.
-        columns = np.where(self.codes >= 0, self.codes, size).ravel()
-        begins = np.arange(0, columns.size + 1, most)
-        given = csr_matrix(((self.weights * decay[:, None]).ravel(), columns, begins), shape=(size, size + 1))
-        backwards = _transposed(given)[:size]
-        sums = _transposed(backwards)  # to and fro, it is in order: much faster than to sort it
+        weights = (self.weights * decay[:, None]).astype(np.float32)
+        begins = np.arange(0, size * most + 1, most, dtype=np.int32)
+        backwards = _transposed(begins, self.codes.ravel(), weights.ravel(), size)
+        forwards = _transposed(*backwards, size)  # to and fro, it is in order: much faster than to sort it
         away, towards = self.away * decay, self.towards * decay
-        scale = 1 / np.sqrt(away + towards + SHRINKAGE)
-        both = sums + backwards
-        _scale_rows(both, scale)
-        both.data *= scale[both.indices]
-        _scale_rows(sums, 1 / (away + SHRINKAGE))
-        return Successors(sums, _largest(both, MOST_TIES))
+        together = _together(*forwards, *backwards, 1 / np.sqrt(away + towards + SHRINKAGE), MOST_TIES)
+        begins, codes, turns = forwards
+        shares = turns * np.repeat(1 / (away + SHRINKAGE), np.diff(begins)).astype(np.float32)
+        return Successors(_matrix(begins, codes, shares), _matrix(*together))
 
 
-def _transposed(matrix: csr_matrix) -> csr_matrix:
-    """The transpose, with each row's entries in order of their columns."""
-    by_column = matrix.tocsc()
-    return csr_matrix((by_column.data, by_column.indices, by_column.indptr), shape=matrix.shape[::-1])
+def _matrix(begins: Codes, codes: Codes, values: NDArray[np.float32]) -> csr_matrix:
+    size = len(begins) - 1
+    return csr_matrix((values, codes, begins), shape=(size, size))
 
 
-def _scale_rows(matrix: csr_matrix, factors: Floats) -> None:
-    matrix.data *= np.repeat(factors, np.diff(matrix.indptr))
+@kernel(in_background=True)
+def _transposed(
+    begins: Codes, codes: Codes, values: NDArray[np.float32], size: int
+) -> tuple[Codes, Codes, NDArray[np.float32]]:
+    """The transpose of a sparse matrix without its padding (codes below 0), with each row's entries in order of their columns."""
+    ends = np.zeros(size + 1, dtype=np.int32)
+    for code in codes:
+        if code >= 0:
+            ends[code + 1] += 1
+    for row in range(size):
+        ends[row + 1] += ends[row]
+    places, rows, moved = ends[:-1].copy(), np.empty(ends[-1], dtype=np.int32), np.empty(ends[-1], dtype=np.float32)
+    for row in range(len(begins) - 1):
+        for place in range(begins[row], begins[row + 1]):
+            code = codes[place]
+            if code >= 0:
+                rows[places[code]], moved[places[code]] = row, values[place]
+                places[code] += 1
+    return ends, rows, moved
 
 
-def _largest(matrix: csr_matrix, most: int) -> csr_matrix:
-    """Of each row, the ``most`` largest values."""
-    begins, surplus = matrix.indptr, np.diff(matrix.indptr) - most
-    kept = np.ones(matrix.nnz, dtype=bool)
-    for row in np.flatnonzero(surplus > 0):
-        smallest = np.argpartition(matrix.data[begins[row] : begins[row + 1]], surplus[row])[: surplus[row]]
-        kept[begins[row] + smallest] = False
-    if kept.all():
-        return matrix
-    ends = np.concatenate([[0], np.cumsum(kept)])[begins]
-    return csr_matrix((matrix.data[kept], matrix.indices[kept], ends), shape=matrix.shape)
+@kernel(in_background=True)
+def _together(
+    begins: Codes,
+    codes: Codes,
+    values: NDArray[np.float32],
+    other_begins: Codes,
+    other_codes: Codes,
+    other_values: NDArray[np.float32],
+    scale: Floats,
+    most: int,
+) -> tuple[Codes, Codes, NDArray[np.float32]]:
+    """The sum of two sparse matrices, both in order, times the scales of row and column; of each row, the ``most`` largest."""
+    size, room = len(begins) - 1, len(codes) + len(other_codes)
+    ends = np.zeros(size + 1, dtype=np.int32)
+    found, sums = np.empty(room, dtype=np.int32), np.empty(room, dtype=np.float32)
+    for row in range(size):
+        first = end = ends[row]
+        one, other = begins[row], other_begins[row]
+        while one < begins[row + 1] or other < other_begins[row + 1]:
+            code = codes[one] if one < begins[row + 1] else size
+            other_code = other_codes[other] if other < other_begins[row + 1] else size
+            found[end], total = min(code, other_code), 0.0
+            if code <= other_code:
+                total += values[one]
+                one += 1
+            if other_code <= code:
+                total += other_values[other]
+                other += 1
+            sums[end] = total * scale[row] * scale[found[end]]
+            end += 1
+        if end - first > most:
+            least = np.partition(sums[first:end], end - first - most)[end - first - most]
+            spare = most - np.sum(sums[first:end] > least)  # places for those that are equal to the least
+            place = first
+            for candidate in range(first, end):
+                equal = sums[candidate] == least
+                if sums[candidate] > least or (equal and spare > 0):
+                    found[place], sums[place] = found[candidate], sums[candidate]
+                    place += 1
+                    spare -= equal
+            end = place
+        ends[row + 1] = end
+    return ends, found[: ends[-1]].copy(), sums[: ends[-1]].copy()
