@@ -118,7 +118,7 @@ class SuccessorTable:
     """What is stored of each product's successors, changed product by product.
 
     Attributes:
-        codes: the successors' codes, -1 for padding and for unknown products, shape (items, keep).
+        codes: the successors' codes, each once, -1 for padding and for unknown products, shape (items, keep).
         weights: of each, as of ``moments``, likewise.
         moments: epoch seconds, NaN where nothing is known, shape (items,).
         away, towards: sums of all turns from and to each product as of its moment, shape (items,).
