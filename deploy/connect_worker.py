@@ -73,6 +73,8 @@ def environment(settings: Settings) -> dict[str, str]:
 def render_properties(settings: Settings) -> str:
     """The worker's configuration file."""
     connect = settings.connect
+    # One of our own nodes has one copy; elsewhere, unless it is set, the brokers' default says how many.
+    copies = 1 if settings.kafka.embedded else settings.kafka.replication or -1
     json = "org.apache.kafka.connect.json.JsonConverter"
     properties = {
         "bootstrap.servers": settings.kafka.servers,
@@ -88,10 +90,9 @@ def render_properties(settings: Settings) -> str:
         "config.storage.topic": "shelfwise.connect.configs",
         "offset.storage.topic": "shelfwise.connect.offsets",
         "status.storage.topic": "shelfwise.connect.status",
-        # One of our own nodes has one copy; elsewhere the brokers' default says how many.
-        "config.storage.replication.factor": 1 if settings.kafka.embedded else -1,
-        "offset.storage.replication.factor": 1 if settings.kafka.embedded else -1,
-        "status.storage.replication.factor": 1 if settings.kafka.embedded else -1,
+        "config.storage.replication.factor": copies,
+        "offset.storage.replication.factor": copies,
+        "status.storage.replication.factor": copies,
         "offset.storage.partitions": 4,
         "status.storage.partitions": 2,
         "offset.flush.interval.ms": 5_000,

@@ -67,7 +67,7 @@ def ensure_topics(settings: KafkaSettings) -> None:
     try:
         with kafka_admin(settings) as admin:
             there = set(admin.list_topics())
-            missing = {name: {"num_partitions": settings.partitions} for name in wanted if name not in there}
+            missing = {name: settings.new_topic(settings.partitions) for name in wanted if name not in there}
             if missing:
                 admin.create_topics(missing, wait_for_metadata=True)
     except KafkaError as error:

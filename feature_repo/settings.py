@@ -8,6 +8,7 @@ that is not declared below is refused in both places, so that a misspelt setting
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from enum import StrEnum
 from functools import lru_cache
 from pathlib import Path
@@ -62,6 +63,11 @@ class KafkaSettings(Section):
     )
     recommendations_topic: str = Field("shelfwise.recommendations", description="what the service answered")
     partitions: int = Field(4, description="partitions of each topic when it is created")
+    replication: int = Field(
+        0,
+        ge=0,
+        description="brokers that hold each topic, when it is created; 0: as many as your brokers have by default",
+    )
 
     @property
     def servers(self) -> str:
@@ -71,6 +77,15 @@ class KafkaSettings(Section):
     @property
     def embedded(self) -> bool:
         return not self.bootstrap
+
+    def new_topic(self, partitions: int, configs: Mapping[str, str] | None = None) -> dict[str, Any]:
+        """A topic to be created, as Kafka's admin client takes it."""
+        configs = dict(configs or {})
+        if self.replication:
+            # What is acknowledged outlives any one broker of three, and while one is gone, everything goes on.
+            configs["min.insync.replicas"] = str(max(1, self.replication - 1))
+        copies = self.replication or -1  # which Kafka takes for the brokers' default
+        return {"num_partitions": partitions, "replication_factor": copies, "configs": configs}
 
 
 class ConnectSettings(Section):

@@ -194,8 +194,8 @@ def ensure_topic(partitions: int) -> None:
     try:
         admin = KafkaAdminClient(bootstrap_servers=kafka.servers, bootstrap_timeout_ms=10_000)
         try:
-            topic = {kafka.checked_topic: {"num_partitions": partitions, "configs": configuration}}
-            admin.create_topics(topic, wait_for_metadata=True)
+            topic = kafka.new_topic(partitions, configuration)
+            admin.create_topics({kafka.checked_topic: topic}, wait_for_metadata=True)
         except TopicAlreadyExistsError:
             [described] = admin.describe_topics([kafka.checked_topic])
             if len(described["partitions"]) < partitions:

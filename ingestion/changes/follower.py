@@ -177,9 +177,10 @@ class Follower:
 
 def _created(topic: str) -> set[int]:
     """Make the topic, which Connect would only do with the first change; gives its partitions."""
-    admin = KafkaAdminClient(bootstrap_servers=get_settings().kafka.servers.split(","))
+    kafka = get_settings().kafka
+    admin = KafkaAdminClient(bootstrap_servers=kafka.servers.split(","))
     try:
-        admin.create_topics({topic: {"num_partitions": 1}}, wait_for_metadata=True)
+        admin.create_topics({topic: kafka.new_topic(1)}, wait_for_metadata=True)
     except TopicAlreadyExistsError:
         pass  # Connect was faster
     finally:

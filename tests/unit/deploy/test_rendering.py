@@ -98,6 +98,22 @@ def test_the_worker_gets_the_password_by_its_environment_alone(tmp_path: Path) -
     assert (variables["SHELFWISE_CDC__HOST"], variables["SHELFWISE_CDC__PASSWORD"]) == ("db.example", "hunter2")
 
 
+@pytest.mark.parametrize(
+    ("kafka", "copies"),
+    [
+        (KafkaSettings(), 1),
+        (KafkaSettings(bootstrap="a:1,b:1,c:1"), -1),
+        (KafkaSettings(bootstrap="a:1,b:1,c:1", replication=3), 3),
+    ],
+)
+def test_what_connect_keeps_in_kafka_has_as_many_copies_as_is_set(
+    tmp_path: Path, kafka: KafkaSettings, copies: int
+) -> None:
+    properties = connect_worker.render_properties(settings(tmp_path, kafka=kafka))
+
+    assert properties.count(f".replication.factor={copies}\n") == 3
+
+
 def test_a_mapper_without_a_mapping_does_not_start(tmp_path: Path) -> None:
     with pytest.raises(StackError, match="SHELFWISE_CDC__MAPPING is empty"):
         connect_worker.check_mapping(settings(tmp_path))

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from feature_repo.errors import SettingsError
-from feature_repo.settings import get_settings, variable_names
+from feature_repo.settings import KafkaSettings, get_settings, variable_names
 
 
 @pytest.fixture(autouse=True)
@@ -25,6 +25,15 @@ def test_the_environment_wins_over_the_file(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setenv("SHELFWISE_CONFIG", str(file))
     monkeypatch.setenv("SHELFWISE_KAFKA__PORT", "2222")
     assert (get_settings().kafka.port, get_settings().kafka.partitions) == (2222, 7)
+
+
+def test_topics_are_made_as_the_brokers_do_or_so_that_one_broker_may_go() -> None:
+    def copies(replication: int) -> tuple[int, str | None]:
+        topic = KafkaSettings(replication=replication).new_topic(4, {"retention.ms": "1"})
+        assert (topic["num_partitions"], topic["configs"]["retention.ms"]) == (4, "1")
+        return topic["replication_factor"], topic["configs"].get("min.insync.replicas")
+
+    assert [copies(number) for number in (0, 1, 2, 3)] == [(-1, None), (1, "1"), (2, "1"), (3, "2")]
 
 
 def test_an_unknown_variable_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
