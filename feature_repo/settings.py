@@ -311,6 +311,13 @@ class SparkSettings(Section):
 
     master: str = Field("local[*]", description="Spark master URL")
     driver_memory: str = Field("2g", description="Java heap of the Spark driver")
+    driver_host: str = Field(
+        "127.0.0.1", description="address of this machine at which a cluster's executors reach the Spark driver"
+    )
+    executor_memory: str = Field("1g", description="Java heap of each executor, on a cluster")
+    max_cores: int = Field(
+        0, ge=0, description="most cores that one command takes of a standalone cluster; 0: all that are free"
+    )
 
 
 class HealthSettings(Section):

@@ -1,4 +1,4 @@
-"""Starting Spark as every part of Shelfwise wants it: on loopback, in UTC, without a web page."""
+"""Starting Spark as every part of Shelfwise wants it: in this process or on a cluster, in UTC, without a web page."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 
 _LOGGING = Path(__file__).with_name("log4j2.properties").as_uri()
+_JAVA = f"-Djava.net.preferIPv4Stack=true -Xss8m -Dlog4j2.configurationFile={_LOGGING}"
 
 
 def start_spark(name: str, extra: Mapping[str, str] | None = None, threads: int = 1) -> SparkSession:
@@ -26,13 +27,30 @@ def start_spark(name: str, extra: Mapping[str, str] | None = None, threads: int 
         name: of the application.
         extra: further configuration.
         threads: at least so many, even on fewer cores, where the master is this process.
+
+    Raises:
+        UnavailableError: the cluster does not answer, or does not take us.
     """
+    import pyspark
+    from py4j.protocol import Py4JError
+    from pyspark.errors import PySparkException
     from pyspark.sql import SparkSession
 
     builder = SparkSession.builder
-    for key, value in session_config(name, extra, threads).items():
+    config = session_config(name, extra, threads)
+    for key, value in config.items():
         builder = builder.config(key, value)
-    return builder.getOrCreate()
+    try:
+        return builder.getOrCreate()
+    except (Py4JError, PySparkException) as error:
+        if config["spark.master"].startswith("local"):
+            raise
+        if (failed := pyspark.SparkContext._active_spark_context) is not None:
+            failed.stop()  # or it would be what the next start gets
+        raise UnavailableError(
+            f"Spark cannot be used at {config['spark.master']} (SHELFWISE_SPARK__MASTER), for the reason above; does its "
+            f"version {pyspark.__version__} run there?"
+        ) from error
 
 
 def session_config(name: str, extra: Mapping[str, str] | None = None, threads: int = 1) -> dict[str, str]:
@@ -40,17 +58,19 @@ def session_config(name: str, extra: Mapping[str, str] | None = None, threads: i
     settings = get_settings()
     os.environ["PYSPARK_PYTHON"] = sys.executable
     os.environ["PYSPARK_DRIVER_PYTHON"] = sys.executable
-    os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
+    host, master = settings.spark.driver_host, settings.spark.master
+    os.environ.setdefault("SPARK_LOCAL_IP", host)
     logging.getLogger("py4j").setLevel(logging.WARNING)
-    master = settings.spark.master
     if master == "local[*]":
         master = f"local[{max(threads, os.cpu_count() or 1)}]"
     return {
         "spark.app.name": name,
         "spark.master": master,
         "spark.driver.memory": settings.spark.driver_memory,
-        "spark.driver.host": "127.0.0.1",
-        "spark.driver.bindAddress": "127.0.0.1",
+        "spark.driver.host": host,
+        "spark.driver.bindAddress": host,
+        "spark.executor.memory": settings.spark.executor_memory,
+        **({"spark.cores.max": str(settings.spark.max_cores)} if settings.spark.max_cores else {}),
         "spark.ui.enabled": "false",
         "spark.ui.showConsoleProgress": "false",
         "spark.sql.session.timeZone": "UTC",
@@ -83,5 +103,6 @@ def connectors() -> dict[str, str]:
         "spark.sql.types.framework.enabled": "false",
         # Delta would replay a table's log in 50 tasks, which takes longer on a few cores than writing a small batch.
         "spark.databricks.delta.snapshotPartitions": "1",
-        "spark.driver.extraJavaOptions": f"-Djava.net.preferIPv4Stack=true -Xss8m -Dlog4j2.configurationFile={_LOGGING}",
+        "spark.driver.extraJavaOptions": _JAVA,
+        "spark.executor.extraJavaOptions": _JAVA,
     }

@@ -141,11 +141,8 @@ class Live:
             self._check_stalled()
             return None
         self._came, self._doubtful = time.monotonic(), False
-        rows = decode(values)
-        partitions, following = rows["partition"].to_numpy(), rows["offset"].to_numpy() + 1
-        for partition in np.unique(partitions).tolist():
-            self._place[partition] = int(following[partitions == partition].max())
-        return rows, dict(self._place)
+        rows, self._place = unread(decode(values), self._place)
+        return (rows, dict(self._place)) if rows.num_rows else None
 
     def _check_stalled(self) -> None:
         if time.monotonic() - self._came > _STALLED_SECONDS:
@@ -177,6 +174,21 @@ def decode(values: list[bytes]) -> pa.Table:
         parse_options=pa.json.ParseOptions(explicit_schema=_AS_JSON, unexpected_field_behavior="ignore"),
     )
     return read.select(_CHECKED.names).cast(_CHECKED)
+
+
+def unread(rows: pa.Table, place: Offsets) -> tuple[pa.Table, Offsets]:
+    """The rows, in their order, that lie beyond a place and beyond those before them; and where they end.
+
+    On a cluster, a task whose executor was lost begins anew, and passes on again what that one had passed on.
+    """
+    partitions, following = rows["partition"].to_numpy(), rows["offset"].to_numpy() + 1
+    fresh, reached = np.zeros(rows.num_rows, bool), dict(place)
+    for partition in np.unique(partitions).tolist():
+        mine = partitions == partition
+        furthest = np.maximum.accumulate(np.concatenate([[place[partition]], following[mine]]))
+        fresh[mine] = following[mine] > furthest[:-1]
+        reached[partition] = int(furthest[-1])
+    return rows if fresh.all() else rows.filter(pa.array(fresh)), reached
 
 
 def ensure_topic(partitions: int) -> None:

@@ -22,3 +22,8 @@ def open_spark(name: str, extra: dict[str, str] | None = None, threads: int = 1)
         UnavailableError: the connectors' jars are missing.
     """
     return start_spark(name, {**connectors(), **(extra or {})}, threads)
+
+
+def has_ended(spark: SparkSession) -> bool:
+    """Whether Spark has stopped by itself, which it does when a cluster ends its application."""
+    return bool(spark.sparkContext._jsc.sc().isStopped())

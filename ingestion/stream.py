@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from ingestion.privacy.erasing import PendingErasures
 
 log = logging.getLogger(__name__)
+_NAME = "shelfwise-stream"
 _WATCH_SECONDS = 0.2
 _RETRY_SECONDS = 3.0
 _REPORT_SECONDS = 30.0
@@ -54,13 +55,14 @@ def run(args: argparse.Namespace) -> int:
     from ingestion.offsets import in_kafka
     from ingestion.online import open_online_store
     from ingestion.privacy.erasing import PendingErasures
-    from ingestion.session import open_spark
+    from ingestion.session import has_ended, open_spark
     from ingestion.source import SPARK
 
     online = open_online_store()
     erasures = PendingErasures(online)
     close_metrics = _serve_metrics() if not args.once else lambda: None
-    spark = open_spark("shelfwise-stream", SPARK, threads=len(in_kafka()[0]) + 1)
+    threads = len(in_kafka()[0]) + 1
+    spark = open_spark(_NAME, SPARK, threads)
     try:
         with StopRequest() as stop:
             while not stop:
@@ -72,6 +74,8 @@ def run(args: argparse.Namespace) -> int:
                 if failure:
                     log.error("starting again in %s s: %s", _RETRY_SECONDS, failure)
                     stop.wait(_RETRY_SECONDS)
+                    if has_ended(spark):
+                        spark = _started_again(spark, threads, stop)
                 elif args.once:
                     return 0
                 if pause_wanted():
@@ -85,6 +89,22 @@ def run(args: argparse.Namespace) -> int:
         close_metrics()
     log.info("stopped")
     return 0
+
+
+def _started_again(ended: SparkSession, threads: int, stop: StopRequest) -> SparkSession:
+    """Spark anew, after its cluster has ended it, as soon as there is a cluster; the one that has ended, if we are to stop."""
+    from ingestion.session import open_spark
+    from ingestion.source import SPARK
+
+    log.error("Spark has ended; starting it again")
+    ended.stop()
+    while not stop:
+        try:
+            return open_spark(_NAME, SPARK, threads)
+        except UnavailableError as error:
+            log.error("trying again in %s s: %s", _RETRY_SECONDS, error)
+            stop.wait(_RETRY_SECONDS)
+    return ended
 
 
 def _serve_metrics() -> Callable[[], None]:

@@ -2,109 +2,26 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-import threading
-import time
-from collections import Counter
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
-import httpx
 import pytest
-from deltalake import DeltaTable
-from ingestion_processes import collector, run, start
+from ingestion_processes import run
 from kafka_brokers import Broker, Cluster, kafka_cluster
 from own_stack import OwnStack
+from tracked_shop import FREQUENT, PATIENCE_SECONDS, TrackedShop, tracked_shop
 from waiting import until
 
-from feature_repo import tables
-from feature_repo.settings import PROJECT_ROOT, get_settings
-
-SETTINGS = {
-    "SHELFWISE_KAFKA__REPLICATION": "3",
-    "SHELFWISE_STREAM__OFFLINE_SECONDS": "1",
-    "SHELFWISE_STREAM__ARCHIVE_SECONDS": "1",
-}
-KEY = "demo-write-key"
-CUSTOMERS = [f"c{number}" for number in range(12)]
-PATIENCE_SECONDS = 180.0
+from feature_repo.settings import get_settings
 
 
-@dataclass
+@dataclass(frozen=True)
 class Shop:
-    """A running shop on three brokers, and what its tracker was told is accepted."""
+    """A running shop, and its brokers."""
 
     cluster: Cluster
-    stack: OwnStack
-    stream: subprocess.Popen[str]
-    accepted: Counter[str] = field(default_factory=Counter)
-    _sent: int = 0
-
-    @contextmanager
-    def sending(self) -> Iterator[None]:
-        """Events come in all the while."""
-        enough = threading.Event()
-
-        def send() -> None:
-            while not enough.is_set():
-                self._send(3)
-                time.sleep(0.05)
-
-        tracker = threading.Thread(target=send)
-        tracker.start()
-        try:
-            yield
-        finally:
-            enough.set()
-            tracker.join()
-
-    def _send(self, count: int) -> None:
-        """Views of products; as trackers do, the same again until they are accepted."""
-        batch: list[dict[str, Any]] = []
-        for _ in range(count):
-            self._sent += 1
-            viewed = {"event": "Product Viewed", "properties": {"products": [{"product_id": f"p{self._sent % 7}"}]}}
-            who = {"userId": CUSTOMERS[self._sent % len(CUSTOMERS)], "messageId": f"view-{self._sent}"}
-            batch.append({"type": "track", **viewed, **who})
-        while not self._takes(batch):
-            time.sleep(0.2)
-        self.accepted.update(event["userId"] for event in batch)
-
-    def _takes(self, batch: list[dict[str, Any]]) -> bool:
-        url = f"http://127.0.0.1:{self.stack.port('COLLECTOR__PORT')}/v1/batch"
-        try:
-            return httpx.post(url, json={"batch": batch}, auth=(KEY, ""), timeout=60).status_code == 200
-        except httpx.TransportError:
-            return False
-
-    def wait_for_more(self, count: int) -> None:
-        """So many more events have been accepted."""
-        wanted = self.accepted.total() + count
-        until(lambda: self.accepted.total() >= wanted, PATIENCE_SECONDS)
-
-    def online(self) -> Counter[str]:
-        """How many events of each customer the online store knows."""
-        from feature_repo.online_reading import OnlineReader
-        from feature_repo.store import open_store
-
-        counts = OnlineReader(open_store(), "customer_features").read(CUSTOMERS)["event_count"]
-        return Counter({customer: count for customer, count in zip(CUSTOMERS, counts, strict=True) if count})
-
-    def check(self) -> None:
-        """What was accepted, and nothing else, reaches the features, and is stored once."""
-        until(lambda: self.online().total() >= self.accepted.total(), PATIENCE_SECONDS)
-        assert self.online() == self.accepted
-        until(lambda: len(self._stored()) >= self.accepted.total(), PATIENCE_SECONDS)
-        assert sorted(self._stored()) == sorted(f"view-{number + 1}" for number in range(self._sent))
-        assert self.stream.poll() is None, self.stream.communicate()[0]
-
-    def _stored(self) -> list[str]:
-        if not tables.EVENTS.exists():
-            return []
-        return list(DeltaTable(tables.EVENTS.uri).to_pyarrow_table(columns=["message_id"])["message_id"].to_pylist())
+    tracked: TrackedShop
 
     def leader(self) -> Broker:
         """The broker that leads the first partition of the events topic."""
@@ -118,21 +35,10 @@ class Shop:
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
     folder = tmp_path_factory.mktemp("brokers")
-    with ExitStack() as running:
-        cluster = running.enter_context(kafka_cluster(folder))
-        own = OwnStack({**OwnStack.at(folder).variables, **SETTINGS, "SHELFWISE_KAFKA__BOOTSTRAP": cluster.bootstrap})
-        running.enter_context(own.exported())
-        running.callback(own.deploy, "down")
-        up = own.deploy("up", "kafka", "redis")
-        assert up.returncode == 0, up.stdout
-        feast = [sys.executable, "-m", "feast.cli.cli", "-c", str(PROJECT_ROOT / "feature_repo"), "apply"]
-        subprocess.run(feast, cwd=PROJECT_ROOT, check=True, capture_output=True)
-        stream = start(own.environment(), "stream")
-        running.callback(stream.communicate, timeout=60)
-        running.callback(stream.terminate)
-        running.enter_context(collector(own.environment(), f"http://127.0.0.1:{own.port('COLLECTOR__PORT')}"))
-        until((own.home / "run" / "stream.ready").exists, PATIENCE_SECONDS)
-        yield Shop(cluster, own, stream)
+    with kafka_cluster(folder) as cluster:
+        kafka = {"SHELFWISE_KAFKA__BOOTSTRAP": cluster.bootstrap, "SHELFWISE_KAFKA__REPLICATION": "3"}
+        with tracked_shop(OwnStack({**OwnStack.at(folder).variables, **FREQUENT, **kafka})) as tracked:
+            yield Shop(cluster, tracked)
 
 
 def test_topics_are_held_by_as_many_brokers_as_is_set(shop: Shop) -> None:
@@ -143,33 +49,28 @@ def test_topics_are_held_by_as_many_brokers_as_is_set(shop: Shop) -> None:
 
 
 def test_a_broker_that_is_killed_loses_and_doubles_nothing(shop: Shop) -> None:
-    with shop.sending():
-        shop.wait_for_more(60)
+    with shop.tracked.sending():
+        shop.tracked.wait_for_more(60)
         killed = shop.leader()
         killed.kill()
-        shop.wait_for_more(150)
-    shop.check()
+        shop.tracked.wait_for_more(150)
+    shop.tracked.check()
     assert killed.number not in {one["leader_id"] for one in shop.partitions()}
-    with shop.sending():
+    with shop.tracked.sending():
         killed.start()
         until(lambda: all(killed.number in one["isr_nodes"] for one in shop.partitions()), PATIENCE_SECONDS)
-        shop.wait_for_more(60)
-    shop.check()
+        shop.tracked.wait_for_more(60)
+    shop.tracked.check()
 
 
 def test_partitions_that_move_lose_and_double_nothing(shop: Shop) -> None:
-    topic = get_settings().kafka.events_topic
-    with shop.sending():
-        shop.wait_for_more(30)
-        for _ in range(2):  # away from those that lead them, and back to all
-            brokers = {broker.number for broker in shop.cluster.brokers}
-            places = {
-                int(one["partition_index"]): sorted(
-                    brokers - {one["leader_id"]} if brokers == set(one["replica_nodes"]) else brokers
-                )
-                for one in shop.partitions()
-            }
-            shop.cluster.move(topic, places)
-            shop.wait_for_more(60)
-    shop.check()
-    assert run(shop.stack.environment(), "reconcile").returncode == 0
+    topic, everywhere = get_settings().kafka.events_topic, {broker.number for broker in shop.cluster.brokers}
+    with shop.tracked.sending():
+        shop.tracked.wait_for_more(30)
+        leaders = {int(one["partition_index"]): one["leader_id"] for one in shop.partitions()}
+        shop.cluster.move(topic, {number: sorted(everywhere - {leader}) for number, leader in leaders.items()})
+        shop.tracked.wait_for_more(60)
+        shop.cluster.move(topic, {number: sorted(everywhere) for number in leaders})
+        shop.tracked.wait_for_more(60)
+    shop.tracked.check()
+    assert run(shop.tracked.stack.environment(), "reconcile").returncode == 0
