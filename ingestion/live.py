@@ -185,7 +185,7 @@ def unread(rows: pa.Table, place: Offsets) -> tuple[pa.Table, Offsets]:
     fresh, reached = np.zeros(rows.num_rows, bool), dict(place)
     for partition in np.unique(partitions).tolist():
         mine = partitions == partition
-        furthest = np.maximum.accumulate(np.concatenate([[place[partition]], following[mine]]))
+        furthest = np.maximum.accumulate(np.concatenate([[place.get(partition, 0)], following[mine]]))
         fresh[mine] = following[mine] > furthest[:-1]
         reached[partition] = int(furthest[-1])
     return rows if fresh.all() else rows.filter(pa.array(fresh)), reached
