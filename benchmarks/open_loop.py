@@ -60,17 +60,18 @@ class OpenLoop:
         rate: requests per second.
         seconds: how long is measured.
         warm_up: how long requests go out before that, at the same rate.
-        seed: of the gaps.
+        seed: of the moments.
     """
 
     def __init__(
         self, port: int, body: Callable[[int], bytes], rate: float, seconds: float, warm_up: float = 2.0, seed: int = 1
     ) -> None:
-        gaps = np.random.default_rng(seed).exponential(1 / rate, int(rate * (warm_up + seconds)))
+        rng = np.random.default_rng(seed)
         self._port, self._body = port, body
-        self._due = np.cumsum(gaps) - warm_up
-        self._took = np.zeros(len(gaps))
-        self._statuses = np.full(len(gaps), PENDING)
+        # A Poisson process on the whole of the time: as many as it happens to have, anywhere.
+        self._due = np.sort(rng.uniform(-warm_up, seconds, rng.poisson(rate * (warm_up + seconds))))
+        self._took = np.zeros(len(self._due))
+        self._statuses = np.full(len(self._due), PENDING)
         self._late, self._warm_up = 0.0, warm_up
         self._begun = float("inf")
 
