@@ -7,6 +7,7 @@ import math
 import threading
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 
@@ -69,20 +70,17 @@ class Engine:
                 for version, model in old.models.items()
             }
             if not same:
-                for version, one in ((old.version, placed), *variants.items()):
-                    self._rehearse(one, version)
+                for one in (placed, *variants.values()):
+                    self._rehearse(one)
             self.state = replace(old, placed=placed, rules=PlacedRules.of(old.book, shelf), variants=variants)
 
     def use_model(self, model: Recommender, version: str) -> None:
-        """Answer with this model from now on; called from any thread.
-
-        With a catalogue, it is tried first: whatever is wrong with it is raised, and what was used before stays in use.
-        """
+        """Answer with this model from now on; called from any thread."""
         with self._lock:
             old = self.state
             placed = placed_on(model, old.placed.shelf) if old.placed else None
             if placed:
-                rehearse(placed, old.compositions.values())
+                self._rehearse(placed)
             self.state = replace(old, model=model, version=version, placed=placed)
 
     def use_rules(self, book: Rulebook) -> None:
@@ -103,8 +101,8 @@ class Engine:
             old = self.state
             experiments = Experiments.of(book, old.compositions)
             variants = {version: model.on(old.placed.shelf) for version, model in models.items()} if old.placed else {}
-            for version, one in variants.items():
-                self._rehearse(one, version)
+            for one in variants.values():
+                self._rehearse(one)
             self.state = replace(old, experiments=experiments, models=models, variants=variants)
 
     def recommend(
@@ -183,11 +181,9 @@ class Engine:
             items = rules.pin(items, allowed, request.k)
         return Result(items, state.version, fallback if items else "empty", tuple(degraded), shelf.at)
 
-    def _rehearse(self, placed: PlacedRecommender, version: str | None) -> None:
-        try:
+    def _rehearse(self, placed: PlacedRecommender) -> None:
+        with suppress(Exception):  # a request that fails says so, and is answered without the model
             rehearse(placed, self.compositions.values())
-        except Exception:  # customers are answered without it
-            self._tell_failure(version)
 
     def _tell_failure(self, version: str | None) -> None:
         metrics.count_error("model_failed")

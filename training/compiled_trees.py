@@ -34,6 +34,7 @@ class CompiledTrees:
     """Splits in the order of their trees.
 
     Attributes:
+        features: how many there are.
         base: log-odds before the first tree.
         begins: where each tree's splits begin, and where the last one's end, shape (trees + 1,).
         columns: which feature is looked at, shape (splits,).
@@ -43,6 +44,7 @@ class CompiledTrees:
         values: of each tree's leaves, from left to right, shape (trees, MOST_LEAVES).
     """
 
+    features: int
     base: float
     begins: NDArray[np.int64]
     columns: NDArray[np.int64]
@@ -69,6 +71,7 @@ class CompiledTrees:
             splits.append(_splits(table, of_leaves))
         every = [split for tree in splits for split in tree]
         return cls(
+            trees.n_features_in_,
             float(trees._baseline_prediction.item()),
             np.cumsum([0, *map(len, splits)]),
             np.array([column for column, *_ in every], dtype=np.int64),
@@ -79,7 +82,13 @@ class CompiledTrees:
         )
 
     def log_odds(self, matrix: Floats) -> Floats:
-        """Of rows of features, shape (rows, features), NaN unknown: the same as scikit-learn's, shape (rows,)."""
+        """Of rows of features, shape (rows, features), NaN unknown: the same as scikit-learn's, shape (rows,).
+
+        Raises:
+            ValueError: the rows have other features than the trees learnt from.
+        """
+        if matrix.shape[1] != self.features:
+            raise ValueError(f"the trees learnt from {self.features} features, not from {matrix.shape[1]}")
         by_column = np.ascontiguousarray(matrix.T)
         splits = (self.begins, self.columns, self.thresholds, self.unknown_passes, self.others)
         return _log_odds(by_column, *splits, self.values, self.base)

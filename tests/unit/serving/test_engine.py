@@ -349,13 +349,5 @@ def test_a_model_that_fails_is_done_without(caplog: pytest.LogCaptureFixture) ->
     assert ask(ready).degraded == (), "what needs no ranker goes on with the rest of the model"
 
 
-def test_a_model_that_fails_does_not_take_the_place_of_one_that_does_not(model: Recommender) -> None:
-    ready = engine(shelf(), model)
-    with pytest.raises(KeyError):
-        ready.use_model(Recommender(space(), {}, ("pan",)), "v2")
-    result = ask(ready, customer(("cup", Action.VIEWED, 1.0)))
-    assert (result.model_version, result.degraded) == ("v1", ())
-
-
 def test_without_a_model_the_answer_says_so() -> None:
     assert ask(engine(shelf())).degraded == (Missing.MODEL,)

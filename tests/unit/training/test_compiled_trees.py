@@ -63,3 +63,8 @@ def test_trees_of_as_many_leaves_as_fit_and_of_more(rows: np.ndarray) -> None:
     assert np.array_equal(CompiledTrees.of(widest).log_odds(rows), widest.decision_function(rows))
     with pytest.raises(NotImplementedError):
         CompiledTrees.of(fitted(MOST_LEAVES + 1))
+
+
+def test_rows_of_other_features_are_refused(trees: HistGradientBoostingClassifier, rows: np.ndarray) -> None:
+    with pytest.raises(ValueError, match="3 features, not from 2"):
+        CompiledTrees.of(trees).log_odds(rows[:, :2])
