@@ -74,7 +74,7 @@ def render_properties(settings: Settings) -> str:
     """The worker's configuration file."""
     connect = settings.connect
     # One of our own nodes has one copy; elsewhere, unless it is set, the brokers' default says how many.
-    copies = 1 if settings.kafka.embedded else settings.kafka.replication or -1
+    copies = 1 if settings.kafka.embedded else settings.kafka.copies
     json = "org.apache.kafka.connect.json.JsonConverter"
     properties = {
         "bootstrap.servers": settings.kafka.servers,

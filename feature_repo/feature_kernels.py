@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from feature_repo.aggregates import Action
-from feature_repo.kernel import kernel
+from feature_repo.kernel import dot, kernel
 from feature_repo.reading import Floats
 from feature_repo.shelf import UNKNOWN, Codes
 
@@ -52,10 +52,10 @@ for _name, _actions in {
     "hours_since_removed": (Action.REMOVED,),
 }.items():
     _SINCE[list(_actions)] = OWN_HISTORY.index(_name)
-_FIRST_SINCE, _LAST_SINCE = 1, 4
+_FIRST_SINCE, _LAST_SINCE = OWN_HISTORY.index("hours_since_seen"), OWN_HISTORY.index("hours_since_removed")
 
 
-@kernel(any_order=True)
+@kernel
 def similarities(
     matrix: Floats,
     codes: Codes,
@@ -74,9 +74,7 @@ def similarities(
             code, visitor = codes[row], owner[row]
             matrix[row, column] = np.nan
             if lengths[code] > 0 and somewhere[visitor]:
-                product = np.float32(0)
-                for factor in range(directions.shape[1]):
-                    product += directions[code, factor] * vectors[visitor, factor]
+                product = dot(directions[code], vectors[visitor])
                 matrix[row, column] = product * lengths[code] if column == 0 else product
 
 

@@ -10,7 +10,7 @@ Training computes them for many customers at many moments, serving for one custo
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import accumulate, pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +24,9 @@ from feature_repo.visitors import CUSTOMER_SUMS, Visitors
 
 _CUSTOMER = (*(f"customer_{name}" for name in CUSTOMER_SUMS), "sequence_length", "session_length", "hours_since_last")
 _MOMENT = ("hour", "weekday", "device")
-FEATURES: tuple[str, ...] = (*CLOSENESS, *AFFINITIES, *OWN_HISTORY, *EXPOSURE, *_CUSTOMER, *STATE, *_MOMENT)
+_PARTS = (CLOSENESS, AFFINITIES, OWN_HISTORY, EXPOSURE, _CUSTOMER, STATE, _MOMENT)
+FEATURES: tuple[str, ...] = tuple(name for part in _PARTS for name in part)
+_COLUMNS = tuple(slice(begin, end) for begin, end in pairwise((0, *accumulate(map(len, _PARTS)))))
 # What counts relative to the other products of a list, where only these have to be put in order.
 _COMPARED: tuple[str, ...] = (
     "als_score",
@@ -97,8 +99,7 @@ def features(
         embeddings: of the same visitors, and of items by code.
     """
     matrix = np.empty((len(codes), len(FEATURES)), order="F")
-    begins = np.cumsum([0, *map(len, (CLOSENESS, AFFINITIES, OWN_HISTORY, EXPOSURE, _CUSTOMER, STATE, _MOMENT))])
-    closeness, affinities, history, exposure, customer, item, moment = (matrix[:, a:b] for a, b in pairwise(begins))
+    closeness, affinities, history, exposure, customer, item, moment = (matrix[:, columns] for columns in _COLUMNS)
     _closeness(closeness, codes, owner, embeddings)
     of, state = visitors, items.state[rows]
     kinds = (items.category[rows], items.department[rows], items.brand[rows])

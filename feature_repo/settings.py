@@ -78,14 +78,18 @@ class KafkaSettings(Section):
     def embedded(self) -> bool:
         return not self.bootstrap
 
+    @property
+    def copies(self) -> int:
+        """Of a topic to be created, as Kafka takes it: -1 stands for the brokers' default."""
+        return self.replication or -1
+
     def new_topic(self, partitions: int, configs: Mapping[str, str] | None = None) -> dict[str, Any]:
         """A topic to be created, as Kafka's admin client takes it."""
         configs = dict(configs or {})
         if self.replication:
             # What is acknowledged outlives any one broker of three, and while one is gone, everything goes on.
             configs["min.insync.replicas"] = str(max(1, self.replication - 1))
-        copies = self.replication or -1  # which Kafka takes for the brokers' default
-        return {"num_partitions": partitions, "replication_factor": copies, "configs": configs}
+        return {"num_partitions": partitions, "replication_factor": self.copies, "configs": configs}
 
 
 class ConnectSettings(Section):

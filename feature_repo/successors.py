@@ -94,12 +94,17 @@ def _latest(items: Codes, interest: Floats, in_session: NDArray[np.bool_]) -> tu
                 continue
             if in_session[visitor, step]:
                 now += 1
-                of_session[visitor, step] = 1 / now if now <= LATEST else 0.0
+                of_session[visitor, step] = _weight(now)
             else:
                 before += 1
-                of_earlier[visitor, step] = 1 / before if before <= LATEST else 0.0
-            of_all[visitor, step] = 1 / (now + before) if now + before <= LATEST else 0.0
+                of_earlier[visitor, step] = _weight(before)
+            of_all[visitor, step] = _weight(now + before)
     return of_session, of_earlier, of_all
+
+
+@kernel
+def _weight(place: int) -> float:
+    return 1 / place if place <= LATEST else 0.0
 
 
 def weighted(items: Codes, weights: NDArray[Any], matrix: csr_matrix) -> Ties:

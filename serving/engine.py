@@ -69,7 +69,7 @@ class Engine:
                 version: old.variants[version].at(shelf) if same and version in old.variants else model.on(shelf)
                 for version, model in old.models.items()
             }
-            if not same:
+            if old.placed is None:
                 for one in (placed, *variants.values()):
                     self._rehearse(one)
             self.state = replace(old, placed=placed, rules=PlacedRules.of(old.book, shelf), variants=variants)

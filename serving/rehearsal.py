@@ -18,7 +18,7 @@ _K, _CANDIDATES = 10, 100
 def rehearse(placed: PlacedRecommender, compositions: Iterable[Composition]) -> None:
     """Answer once in each scenario, for a made-up visitor who did something about the first products of the shelf.
 
-    Whatever is wrong with the model is raised, here rather than before customers.
+    Whatever is wrong with the model is raised.
     """
     shelf = placed.shelf
     ids = list(shelf.ids[: len(_ACTIONS)])

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from feature_repo.filters import Mask
-from feature_repo.kernel import kernel
+from feature_repo.kernel import dot, kernel
 from feature_repo.shelf import Codes
 
 Vectors = NDArray[np.float32]
@@ -99,7 +99,7 @@ class Cells:
         return _within(nearest, self.begins, self.rows, self.vectors, direction.astype(np.float32), allowed, enough)
 
 
-@kernel(any_order=True)
+@kernel
 def _within(
     cells: NDArray[np.int64],
     begins: NDArray[np.int64],
@@ -114,10 +114,7 @@ def _within(
     for cell in cells:
         for place in range(begins[cell], begins[cell + 1]):
             if allowed[rows[place]]:
-                product = np.float32(0)
-                for factor in range(len(direction)):
-                    product += vectors[place, factor] * direction[factor]
-                found[size], products[size] = rows[place], product
+                found[size], products[size] = rows[place], dot(vectors[place], direction)
                 size += 1
         if size >= enough:
             break

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from feature_repo.kernel import kernel
+from feature_repo.kernel import dot, kernel
 from feature_repo.reading import Floats
 from feature_repo.shelf import UNKNOWN, Codes, Shelf
 
@@ -39,7 +39,7 @@ def diversified(scores: Floats, directions: NDArray[np.float32], categories: Cod
     return np.concatenate([chosen, np.flatnonzero(rest)])
 
 
-@kernel(any_order=True)
+@kernel
 def _unlike(relevance: Floats, directions: NDArray[np.float32], categories: Codes, weight: float, k: int) -> Order:
     """``k`` places, each with the highest relevance minus the weighted likeness to the nearest of those before it."""
     nearest, chosen = np.zeros(len(relevance)), np.empty(k, dtype=np.int64)
@@ -47,9 +47,7 @@ def _unlike(relevance: Floats, directions: NDArray[np.float32], categories: Code
         best = np.argmax(relevance - nearest)
         chosen[number], relevance[best] = best, -np.inf
         for place in range(len(relevance)):
-            cosine = np.float32(0)
-            for factor in range(directions.shape[1]):
-                cosine += directions[best, factor] * directions[place, factor]
+            cosine = dot(directions[best], directions[place])
             same = categories[best] == categories[place] and categories[best] != UNKNOWN
             nearest[place] = max(nearest[place], weight * (max(cosine, np.float32(0)) + same))
     return chosen
