@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from feature_repo.aggregates import RECENT, SHOWN, Action, Entity, LastK, decayed_sums
+from feature_repo.kernel import kernel
 from feature_repo.reading import Floats, Sequence, current_sums
-from feature_repo.shelf import UNKNOWN, Codes, Shelf, log_prices
+from feature_repo.shelf import STATE, UNKNOWN, Codes, Shelf
 
 # How much an interaction says of a customer's interest, and for how long.
 ACTION_WEIGHTS = {
@@ -31,6 +32,7 @@ _WEIGHT_BY_CODE = np.zeros(max(Action) + 1)
 for _action, _weight in ACTION_WEIGHTS.items():
     _WEIGHT_BY_CODE[_action] = _weight
 
+_LOG_PRICE = STATE.index("log_price")
 CUSTOMER_SUMS = tuple(aggregate.name for aggregate in decayed_sums(Entity.CUSTOMER))
 
 
@@ -78,29 +80,23 @@ class Visitors:
             device: index in :data:`DEVICES` per row.
             context: products that each visitor is looking at now, put before his sequence as if just viewed.
         """
-        numeric = {name: np.array(columns[name], dtype=float) for name in ("last_event_at", *CUSTOMER_SUMS)}
         items, actions, hours = _read(RECENT, columns, at, shelf)
         if len(now := shelf.encode(list(context))):
             items, actions, hours = _put_before(now, items, actions, hours)
         shown, shown_positions, shown_hours = _read(SHOWN, columns, at, shelf)
-        known = items != UNKNOWN
-        attributes = shelf.items
-        lookup = np.where(known, items, 0)
-
-        def of_items(values: NDArray[Any], missing: float) -> NDArray[Any]:
-            return np.where(known, values[lookup], missing) if len(values) else np.full(items.shape, missing)
-
+        of = shelf.items
+        kinds, prices = _attributes(items, (of.category, of.department, of.brand), of.state[:, _LOG_PRICE])
         return cls(
             at=np.asarray(at, dtype=float),
-            sums=current_sums(Entity.CUSTOMER, numeric, at),
+            sums=current_sums(Entity.CUSTOMER, columns, at),
             device=np.full(len(at), np.nan) if device is None else device,
             items=items,
             actions=actions,
             hours=hours,
-            categories=of_items(attributes.category, UNKNOWN),
-            departments=of_items(attributes.department, UNKNOWN),
-            brands=of_items(attributes.brand, UNKNOWN),
-            log_prices=log_prices(of_items(attributes.price, np.nan)),
+            categories=kinds[0],
+            departments=kinds[1],
+            brands=kinds[2],
+            log_prices=prices,
             shown=shown,
             shown_positions=shown_positions,
             shown_hours=shown_hours,
@@ -135,6 +131,23 @@ class Visitors:
         sums = {name: combine([part.sums[name] for part in parts]) for name in CUSTOMER_SUMS}
         names = [name for name in cls.__dataclass_fields__ if name != "sums"]
         return cls(sums=sums, **{name: combine([getattr(part, name) for part in parts]) for name in names})
+
+
+@kernel
+def _attributes(
+    items: Codes, tables: tuple[Codes, Codes, Codes], log_prices: Floats
+) -> tuple[NDArray[np.int32], Floats]:
+    """What the tables say of each item, shape (tables, rows, k), and the logarithm of its price, shape (rows, k)."""
+    kinds = np.full((len(tables), *items.shape), UNKNOWN, dtype=np.int32)
+    prices = np.full(items.shape, np.nan)
+    for row in range(len(items)):
+        for step in range(items.shape[1]):
+            code = items[row, step]
+            if code != UNKNOWN:
+                for place in range(len(tables)):
+                    kinds[place, row, step] = tables[place][code]
+                prices[row, step] = log_prices[code]
+    return kinds, prices
 
 
 def _read(

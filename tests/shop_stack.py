@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -16,7 +16,7 @@ import pandas as pd
 from offline_data import Shop
 from own_stack import OwnStack
 
-from feature_repo.settings import PROJECT_ROOT
+from feature_repo.settings import ENV_PREFIX, PROJECT_ROOT
 from feature_repo.tables import CATALOG, CATALOG_INDEX, CUSTOMER_ACTIVITY, Table
 
 
@@ -107,9 +107,19 @@ class ShopStack:
 
 
 @contextmanager
-def shop_stack(home: Path, products: int = 60, customers: int = 250) -> Iterator[ShopStack]:
-    """A stack with a shop's history and Redis running; settings of this process are those of the stack meanwhile."""
-    stack = OwnStack.at(home)
+def shop_stack(
+    home: Path, products: int = 60, customers: int = 250, settings: Mapping[str, object] | None = None
+) -> Iterator[ShopStack]:
+    """A stack with a shop's history and Redis running; settings of this process are those of the stack meanwhile.
+
+    Args:
+        home: where it keeps its data.
+        products: of the shop.
+        customers: who were there.
+        settings: further settings by the end of their variables' names, for example ``SERVING__DEADLINE_MS``.
+    """
+    further = {f"{ENV_PREFIX}{name}": str(value) for name, value in (settings or {}).items()}
+    stack = OwnStack({**OwnStack.at(home).variables, **further})
     shop = Shop(products, seed=3)
     with stack.exported():
         try:

@@ -13,6 +13,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from feature_repo.kernel import kernel
+from feature_repo.reading import Floats
 from feature_repo.shelf import UNKNOWN, Codes, Shelf
 from feature_repo.ties import first_in_rows
 from feature_repo.visitors import Visitors
@@ -72,51 +74,102 @@ class PlacedFactors:
     lengths: NDArray[np.float32]
     cells: Cells
 
-    @cached_property
-    def known(self) -> NDArray[np.bool_]:
-        """Which rows of the shelf have factors."""
-        return np.asarray(self.lengths > 0)
-
     def vectors(self, codes: Codes) -> Vectors:
         """The factors of some rows, shape (..., factors)."""
         return self.directions[codes] * self.lengths[codes][..., None]
 
-    def fold_in(self, items: Codes, weights: NDArray[np.float64]) -> Vectors:
+    def fold_in(self, items: Codes, weights: Floats) -> Vectors:
         """Visitor vectors, shape (visitors, factors), from interactions of shape (visitors, k).
 
         Interactions of weight 0, padding and products without factors do not count; a visitor with nothing else gets
         zeros. Repeated products add up.
         """
-        weights = np.where(self._has_factors(items), weights, 0.0)
-        result = np.zeros((len(items), self.directions.shape[1]), dtype=np.float32)
-        active = np.flatnonzero(weights.any(axis=1))
-        if len(active):
-            result[active] = self._solve(items[active], weights[active])
-        return result
+        return _folded(items, weights, self.directions, self.lengths, self.factors.gram, self.factors.confidence)
 
     def last(self, visitors: Visitors) -> Vectors:
         """Direction of each visitor's latest product with factors, shape (visitors, factors); else zeros."""
-        has_factors = self._has_factors(visitors.items)
-        first = np.take_along_axis(visitors.items, has_factors.argmax(axis=1)[:, None], axis=1)[:, 0]
-        return self.directions[first] * np.any(has_factors, axis=1)[:, None]
+        return _first_known(visitors.items, self.directions, self.lengths)
 
     def session(self, visitors: Visitors) -> Vectors:
         """Mean direction of the products of each visitor's present visit, shape (visitors, factors); else zeros."""
-        chosen = self._has_factors(visitors.items) & visitors.in_session & (visitors.interest > 0)
-        directions = self.directions[visitors.items] * chosen[:, :, None]
-        return directions.sum(axis=1) / np.maximum(chosen.sum(axis=1), 1)[:, None].astype(np.float32)
-
-    def _solve(self, items: Codes, weights: NDArray[np.float64]) -> NDArray[np.float64]:
-        vectors = self.vectors(items).astype(np.float64)
-        extra = self.factors.confidence * weights
-        left = self.factors.gram + np.matmul(vectors.transpose(0, 2, 1), vectors * extra[:, :, None])
-        right = ((extra + _first_of_each(items, weights))[:, :, None] * vectors).sum(axis=1)
-        return np.linalg.solve(left, right[:, :, None])[:, :, 0]
-
-    def _has_factors(self, items: Codes) -> NDArray[np.bool_]:
-        return (items != UNKNOWN) & self.known[items]
+        chosen = visitors.in_session & (visitors.interest > 0)
+        return _mean_direction(visitors.items, chosen, self.directions, self.lengths)
 
 
-def _first_of_each(items: Codes, weights: NDArray[np.float64]) -> NDArray[np.float64]:
-    """1 where an interaction of some weight is the visitor's first with that product, else 0."""
-    return first_in_rows(items, (weights > 0) & (items != UNKNOWN)).astype(float)
+@kernel(any_order=True)
+def _folded(
+    items: Codes, weights: Floats, directions: Vectors, lengths: NDArray[np.float32], gram: Floats, confidence: float
+) -> Vectors:
+    """For each visitor, the solution of ``(gram + Y'CY) x = Y'(C + 1)``, by Cholesky's decomposition."""
+    size = len(gram)
+    folded = np.zeros((len(items), size), dtype=np.float32)
+    vector, solution = np.empty(size), np.empty(size)
+    for visitor in range(len(items)):
+        counted = (items[visitor] != UNKNOWN) & (weights[visitor] > 0)
+        for step in range(len(counted)):
+            counted[step] = counted[step] and lengths[items[visitor, step]] > 0
+        if not counted.any():
+            continue
+        first = first_in_rows(items[visitor : visitor + 1], counted.reshape(1, -1))[0]
+        lower = gram.copy()
+        solution[:] = 0.0
+        for step in range(len(counted)):
+            if not counted[step]:
+                continue
+            code, extra = items[visitor, step], confidence * weights[visitor, step]
+            for column in range(size):
+                vector[column] = directions[code, column] * lengths[code]
+                solution[column] += (extra + first[step]) * vector[column]
+            for row in range(size):
+                for column in range(row + 1):
+                    lower[row, column] += extra * vector[row] * vector[column]
+        _solve(lower, solution)
+        folded[visitor] = solution
+    return folded
+
+
+@kernel(any_order=True)
+def _solve(lower: Floats, right: Floats) -> None:
+    """Of a symmetric positive definite system, of which the lower half is given; what is given becomes the solution."""
+    size = len(right)
+    for row in range(size):
+        for column in range(row + 1):
+            rest = lower[row, column]
+            for place in range(column):
+                rest -= lower[row, place] * lower[column, place]
+            lower[row, column] = np.sqrt(rest) if row == column else rest / lower[column, column]
+        for place in range(row):
+            right[row] -= lower[row, place] * right[place]
+        right[row] /= lower[row, row]
+    for row in range(size - 1, -1, -1):
+        right[row] /= lower[row, row]
+        for place in range(row):
+            right[place] -= lower[row, place] * right[row]
+
+
+@kernel
+def _first_known(items: Codes, directions: Vectors, lengths: NDArray[np.float32]) -> Vectors:
+    found = np.zeros((len(items), directions.shape[1]), dtype=np.float32)
+    for visitor in range(len(items)):
+        for code in items[visitor]:
+            if code != UNKNOWN and lengths[code] > 0:
+                found[visitor] = directions[code]
+                break
+    return found
+
+
+@kernel
+def _mean_direction(
+    items: Codes, chosen: NDArray[np.bool_], directions: Vectors, lengths: NDArray[np.float32]
+) -> Vectors:
+    """Of the chosen products with factors of each visitor."""
+    mean = np.zeros((len(items), directions.shape[1]), dtype=np.float32)
+    for visitor in range(len(items)):
+        count = 0
+        for step in range(items.shape[1]):
+            code = items[visitor, step]
+            if chosen[visitor, step] and code != UNKNOWN and lengths[code] > 0:
+                mean[visitor] += directions[code]
+                count += 1
+        mean[visitor] /= np.float32(max(count, 1))
+    return mean

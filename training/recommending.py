@@ -186,8 +186,8 @@ class PlacedRecommender:
         order = np.arange(len(rows))
         if composition.diversity and len(rows):
             directions = self.space.factors.directions if self.space else np.zeros((len(self.shelf), 1), np.float32)
-            categories = self.shelf.items.category[rows]
-            order = diversified(scores[by_score], directions[rows], categories, composition.diversity, k)
+            categories = self.shelf.items.category
+            order = diversified(scores[by_score], rows, directions, categories, composition.diversity, k)
         if composition.new_every:
             waiting = np.flatnonzero(found.sources[by_score] == Source.NEW)
             # The source itself knows best which of them deserves to be seen first.

@@ -18,7 +18,9 @@ Order = NDArray[np.intp]
 _POOL = 4
 
 
-def diversified(scores: Floats, directions: NDArray[np.float32], categories: Codes, diversity: float, k: int) -> Order:
+def diversified(
+    scores: Floats, rows: Codes, directions: NDArray[np.float32], categories: Codes, diversity: float, k: int
+) -> Order:
     """Places of candidates by maximal marginal relevance (Carbonell and Goldstein, SIGIR 1998), then the rest in order.
 
     Each of the first ``k`` is the one with the highest ``(1 - diversity) * score - diversity * likeness``; its likeness
@@ -26,51 +28,56 @@ def diversified(scores: Floats, directions: NDArray[np.float32], categories: Cod
 
     Args:
         scores: shape (n,), descending and not negative; they count relative to the first.
-        directions: of length 1 or 0, shape (n, factors).
-        categories: codes, shape (n,).
+        rows: of the shelf, shape (n,).
+        directions: of every row of the shelf, of length 1 or 0, shape (len(shelf), factors).
+        categories: codes, likewise.
         diversity: 0 (no diversity) to 1 (nothing else).
         k: how many are chosen in this way.
     """
-    pool = min(len(scores), _POOL * k)
-    relevance = (1 - diversity) * scores[:pool] / max(scores[0], np.finfo(float).tiny)
-    chosen = _unlike(relevance, directions[:pool], categories[:pool], diversity / 2, min(k, pool))
-    rest = np.ones(len(scores), dtype=bool)
-    rest[chosen] = False
-    return np.concatenate([chosen, np.flatnonzero(rest)])
+    relevance = (1 - diversity) * scores[: _POOL * k] / max(scores[0], np.finfo(float).tiny)
+    return _unlike(relevance, rows, directions, categories, diversity / 2, k)
 
 
 @kernel
-def _unlike(relevance: Floats, directions: NDArray[np.float32], categories: Codes, weight: float, k: int) -> Order:
-    """``k`` places, each with the highest relevance minus the weighted likeness to the nearest of those before it."""
-    nearest, chosen = np.zeros(len(relevance)), np.empty(k, dtype=np.int64)
-    for number in range(k):
+def _unlike(
+    relevance: Floats, rows: Codes, directions: NDArray[np.float32], categories: Codes, weight: float, k: int
+) -> Order:
+    """First ``k`` places, each with the highest relevance minus the weighted likeness to the nearest of those before it."""
+    nearest, order = np.zeros(len(relevance)), np.empty(len(rows), dtype=np.int64)
+    rest, size = np.ones(len(rows), dtype=np.bool_), min(k, len(relevance))
+    for number in range(size):
         best = np.argmax(relevance - nearest)
-        chosen[number], relevance[best] = best, -np.inf
+        order[number], relevance[best], rest[best] = best, -np.inf, False
         for place in range(len(relevance)):
-            cosine = dot(directions[best], directions[place])
-            same = categories[best] == categories[place] and categories[best] != UNKNOWN
+            cosine = dot(directions[rows[best]], directions[rows[place]])
+            category = categories[rows[best]]
+            same = category == categories[rows[place]] and category != UNKNOWN
             nearest[place] = max(nearest[place], weight * (max(cosine, np.float32(0)) + same))
-    return chosen
+    order[size:] = np.flatnonzero(rest)
+    return order
 
 
+@kernel
 def with_arrivals(order: Order, arrivals: Order, every: int, k: int) -> Order:
     """The order with an arrival in the middle of every so many places; those among the first ``k`` anyway count too.
 
     Args:
-        order: places of candidates.
+        order: places of candidates, all of them.
         arrivals: those of them that wait to be seen, the most deserving first.
         every: one of so many places.
         k: length of the list that will be shown.
     """
-    places = range((every - 1) // 2, k, every)
-    seen = set(order[:k].tolist())
-    waiting = [arrival for arrival in arrivals.tolist() if arrival not in seen]
-    waiting = waiting[: max(len(places) - (len(arrivals) - len(waiting)), 0)]
-    arranged = order.tolist()
-    for place, arrival in zip(places, waiting, strict=False):
-        arranged.remove(arrival)
-        arranged.insert(place, arrival)
-    return np.array(arranged, dtype=np.intp)
+    arranged, seen = order.copy(), np.zeros(len(order), dtype=np.bool_)
+    seen[order[:k]] = True
+    waiting = arrivals[~seen[arrivals]]
+    places = np.arange((every - 1) // 2, k, every)
+    places = places[: max(len(places) - (len(arrivals) - len(waiting)), 0)]
+    for number in range(min(len(places), len(waiting))):
+        # It stands further behind; what is between makes room.
+        place, stood = places[number], np.flatnonzero(arranged == waiting[number])[0]
+        arranged[place + 1 : stood + 1] = arranged[place:stood].copy()
+        arranged[place] = waiting[number]
+    return arranged
 
 
 def capped(order: Order, kinds: Sequence[tuple[Codes, int]], k: int) -> Order:

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from feature_repo.aggregates import Action
-from feature_repo.feature_kernels import shares_of_interest
 from feature_repo.filters import Mask
+from feature_repo.kernel import kernel
 from feature_repo.ranking import Embeddings
 from feature_repo.reading import Floats
 from feature_repo.shelf import UNKNOWN, Codes, Items, Shelf, log_prices
@@ -201,16 +201,48 @@ def new(situation: Situation, most: int) -> Proposal:
 
     Where a thousand are waiting, the others' turn comes when these have been shown.
     """
-    rows = first_allowed(situation.shelf.arrivals, situation.allowed, max(most, _ARRIVALS))
-    shown = situation.shelf.items.sums["impressions_7d"][rows]
-    waiting = shown < FAIR_IMPRESSIONS
-    rows, shown = rows[waiting], shown[waiting]
-    if not len(rows):
-        return _NOTHING
-    suits = _suits(situation.visitor, situation.shelf.items, rows)
-    scores = (_UNSUITED + suits) / (1 + _UNSUITED) / (1 + shown / FAIR_IMPRESSIONS)
-    first = np.argsort(-scores, kind="stable")[:most]
+    visitor, items = situation.visitor, situation.shelf.items
+    rows, scores = _chances(
+        first_allowed(situation.shelf.arrivals, situation.allowed, max(most, _ARRIVALS)),
+        items.sums["impressions_7d"],
+        (items.category, items.department, items.brand),
+        visitor.interest[0],
+        (visitor.categories[0], visitor.departments[0], visitor.brands[0]),
+    )
+    first = strongest(np.arange(len(rows), dtype=np.int32), scores, most)
     return rows[first], scores[first]
+
+
+@kernel
+def _chances(
+    rows: Codes,
+    impressions: Floats,
+    kinds: tuple[Codes, Codes, Codes],
+    interest: Floats,
+    of_visitor: tuple[Codes, Codes, Codes],
+) -> Proposal:
+    """Those of some rows that have not had their chance, and how much each deserves it.
+
+    Args:
+        rows: of the shelf.
+        impressions: of every row of the shelf.
+        kinds: category, department and brand of every row of the shelf.
+        interest: of what the visitor did.
+        of_visitor: category, department and brand of the same.
+    """
+    waiting = rows[impressions[rows] < FAIR_IMPRESSIONS]
+    suits, total = np.zeros(len(waiting)), interest.sum()
+    for kind in range(len(kinds)):
+        own, theirs = kinds[kind], of_visitor[kind]
+        shares = np.zeros(max(own[waiting].max() if len(waiting) else 0, theirs.max()) + 1)
+        for step in range(len(interest)):
+            if theirs[step] != UNKNOWN and total > 0:
+                shares[theirs[step]] += interest[step] / total
+        for place in range(len(waiting)):
+            if own[waiting[place]] != UNKNOWN:
+                suits[place] += shares[own[waiting[place]]] / len(kinds)
+    scores = (_UNSUITED + suits) / (1 + _UNSUITED) / (1 + impressions[waiting] / FAIR_IMPRESSIONS)
+    return waiting, scores
 
 
 def trending(situation: Situation, most: int) -> Proposal:
@@ -280,16 +312,6 @@ def favourite_department(visitor: Visitors) -> int:
     departments, interest = visitor.departments[0], visitor.interest[0]
     known = (departments != UNKNOWN) & (interest > 0)
     return int(np.bincount(departments[known], interest[known]).argmax()) if known.any() else UNKNOWN
-
-
-def _suits(visitor: Visitors, items: Items, rows: Codes) -> Floats:
-    """The mean share of one visitor's interest in the category, department and brand of each row, shape (n,)."""
-    kinds = (items.category[rows], items.department[rows], items.brand[rows])
-    of_visitor = (visitor.categories, visitor.departments, visitor.brands)
-    shares = np.zeros((len(rows), len(kinds)), order="F")
-    if visitor.interest.any():
-        shares_of_interest(shares, np.zeros(len(rows), dtype=np.int64), kinds, visitor.interest, of_visitor)
-    return shares.sum(axis=1) / len(kinds)
 
 
 def _more_than_elsewhere(source: Source, situation: Situation, most: int) -> Proposal:
