@@ -172,9 +172,10 @@ def _closeness(matrix: Floats, codes: Codes, owner: NDArray[np.int64], embedding
 
 def _visitor_state(visitors: Visitors) -> tuple[Floats, Floats]:
     """Of each visitor, what is in :data:`_CUSTOMER` and in :data:`_MOMENT`."""
-    newest = np.where(visitors.actions[:, 0] > 0, visitors.hours[:, 0], np.nan)
+    acted = visitors.actions > 0
+    newest = np.where(acted[:, 0], visitors.hours[:, 0], np.nan)
+    logarithms = np.log1p(np.array([*(visitors.sums[name] for name in CUSTOMER_SUMS), newest]))
+    lengths = np.array([acted.sum(axis=1), visitors.in_session.sum(axis=1)])
     hours_of_week = visitors.at / 3600 % (24 * 7)  # UTC; day 0 is the epoch's Thursday
-    logarithms = np.log1p(np.column_stack([*(visitors.sums[name] for name in CUSTOMER_SUMS), newest]))
-    lengths = np.column_stack([(visitors.actions > 0).sum(axis=1), visitors.in_session.sum(axis=1)])
-    customer = np.concatenate([logarithms[:, :-1], lengths, logarithms[:, -1:]], axis=1)
-    return customer, np.column_stack((hours_of_week % 24, hours_of_week // 24, visitors.device))
+    moment = np.array([hours_of_week % 24, hours_of_week // 24, visitors.device])
+    return np.concatenate([logarithms[:-1], lengths, logarithms[-1:]]).T, moment.T

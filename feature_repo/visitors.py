@@ -108,14 +108,13 @@ class Visitors:
     @cached_property
     def interest(self) -> Floats:
         """Weight of each interaction by kind and age, shape (rows, k); 0 for padding."""
-        return _WEIGHT_BY_CODE[self.actions] * np.exp2(-np.nan_to_num(self.hours) / INTEREST_HALF_LIFE_HOURS)
+        hours = np.where(self.actions > 0, self.hours, 0.0)
+        return _WEIGHT_BY_CODE[self.actions] * np.exp2(-hours / INTEREST_HALF_LIFE_HOURS)
 
     @cached_property
     def in_session(self) -> NDArray[np.bool_]:
         """Whether an interaction belongs to the visit that ``at`` is part of, shape (rows, k): no pause in between."""
-        before = np.concatenate([np.zeros((len(self), 1)), self.hours[:, :-1]], axis=1)
-        pause = np.where(self.actions > 0, self.hours - before, np.inf)
-        return np.logical_and.accumulate(pause <= SESSION_GAP_HOURS, axis=1)
+        return _without_pause(self.actions, self.hours)
 
     def take(self, rows: NDArray[np.integer] | slice) -> Visitors:
         """The chosen rows."""
@@ -131,6 +130,19 @@ class Visitors:
         sums = {name: combine([part.sums[name] for part in parts]) for name in CUSTOMER_SUMS}
         names = [name for name in cls.__dataclass_fields__ if name != "sums"]
         return cls(sums=sums, **{name: combine([getattr(part, name) for part in parts]) for name in names})
+
+
+@kernel
+def _without_pause(actions: NDArray[np.int32], hours: Floats) -> NDArray[np.bool_]:
+    """Which actions of each row, newest first, came no more than a session's gap before the next one, or now."""
+    chosen = np.zeros(actions.shape, dtype=np.bool_)
+    for row in range(len(actions)):
+        after = 0.0
+        for step in range(actions.shape[1]):
+            if actions[row, step] == 0 or not hours[row, step] - after <= SESSION_GAP_HOURS:
+                break
+            chosen[row, step], after = True, hours[row, step]
+    return chosen
 
 
 @kernel

@@ -53,16 +53,8 @@ def create_app(runtime: Runtime) -> FastAPI:
     app.add_exception_handler(RequestValidationError, of_validation)
     app.add_exception_handler(HTTPException, _http_problem)
     app.add_exception_handler(Exception, _unexpected)
-    _add_docs(app)
-    if runtime.settings.serving.shows_storefront:
-        add_storefront(app, runtime)
-    else:
-        app.add_api_route("/", lambda: RedirectResponse("/docs"), include_in_schema=False)
-    # From here on: pages need no key, and take nobody's place.
-    app.router.route_class = Admission(runtime.settings.serving).route()
     answering = Answering(runtime)
 
-    @app.post("/recommend", responses=_RESPONSES, response_model=None, summary="products for a customer and a place")
     async def recommend(request: Request, body: RecommendRequest) -> Response:
         compositions, experiments = runtime.engine.compositions, runtime.engine.state.experiments
         asked = compositions.get(body.scenario)
@@ -74,6 +66,21 @@ def create_app(runtime: Runtime) -> FastAPI:
             return _lacks(body.scenario, needs)
         return await answering.answer(body, asked, assigned, request.scope[ARRIVED])
 
+    # Before all else: two routers go through the routes in order. The pages after it need no key, and take nobody's place.
+    app.router.add_api_route(
+        "/recommend",
+        recommend,
+        methods=["POST"],
+        route_class_override=Admission(runtime.settings.serving).route(),
+        responses=_RESPONSES,
+        response_model=None,
+        summary="products for a customer and a place",
+    )
+    _add_docs(app)
+    if runtime.settings.serving.shows_storefront:
+        add_storefront(app, runtime)
+    else:
+        app.add_api_route("/", lambda: RedirectResponse("/docs"), include_in_schema=False)
     return app
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from feature_repo.kernel import kernel
 from feature_repo.reading import Floats
 from feature_repo.shelf import UNKNOWN, Codes
 from feature_repo.visitors import Visitors
@@ -20,12 +21,13 @@ def fatigue(rows: Codes, visitor: Visitors) -> Floats:
     Each time that a product was shown counts, and counts half after three days. What the visitor did anything about tires
     him less than it interests him.
     """
-    shown, hours = visitor.shown[0], visitor.shown_hours[0]
-    # Many times as fast as np.isin on so few.
-    tiring = (shown != UNKNOWN) & ~(shown[:, None] == visitor.items[0]).any(axis=1)
-    if not tiring.any():
-        return np.ones(len(rows))
-    times = np.bincount(
-        shown[tiring], np.exp2(-hours[tiring] / HALF_LIFE_HOURS), minlength=int(rows.max(initial=0)) + 1
-    )
+    return _factors(rows, visitor.items[0], visitor.shown[0], visitor.shown_hours[0])
+
+
+@kernel
+def _factors(rows: Codes, turned_to: Codes, shown: Codes, hours: Floats) -> Floats:
+    times = np.zeros(max(rows.max() if len(rows) else 0, shown.max()) + 1)
+    for place in range(len(shown)):
+        if shown[place] != UNKNOWN and not (turned_to == shown[place]).any():
+            times[shown[place]] += np.exp2(-hours[place] / HALF_LIFE_HOURS)
     return 1 / (1 + _LOWERED_BY * np.maximum(times[rows] - FREE_TIMES, 0.0))

@@ -19,6 +19,9 @@ from training.recommending import PlacedRecommender, Ranked
 from training.scenarios import About, Composition, Need, Ranking
 from training.sources import Source
 
+# By value, with the names that clients see; to ask the enumeration for each product takes longer than all else about it.
+_SOURCES = {source.value: (source, source.name.lower()) for source in Source}
+
 
 class Weights:
     """What scores are multiplied by for one request; false if by nothing."""
@@ -47,10 +50,11 @@ def items_of(shelf: Shelf, ranked: Ranked, reasons: Reasons) -> list[Item]:
     """What is shown, with the words for it."""
     # A stored infinity must not become JSON that no client can read.
     scores = np.where(np.isfinite(ranked.scores), ranked.scores, 0.0).round(6).tolist()
-    rows, sources, anchors = ranked.rows.tolist(), ranked.sources.tolist(), ranked.anchors.tolist()
+    rows, anchors = ranked.rows.tolist(), ranked.anchors.tolist()
+    sources = [_SOURCES[source] for source in ranked.sources.tolist()]
     return [
-        Item(shelf.ids[row], score, Source(source).name.lower(), reasons.of(Source(source), row, anchor))
-        for row, score, source, anchor in zip(rows, scores, sources, anchors, strict=True)
+        Item(shelf.ids[row], score, name, reasons.of(source, row, anchor))
+        for row, score, (source, name), anchor in zip(rows, scores, sources, anchors, strict=True)
     ]
 
 

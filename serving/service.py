@@ -16,6 +16,7 @@ import platform  # noqa: E402
 
 import bentoml  # noqa: E402
 from bentoml._internal.configuration.containers import BentoMLContainer  # noqa: E402
+from opentelemetry.util.http import ExcludeList  # noqa: E402
 from starlette.exceptions import HTTPException  # noqa: E402
 
 from serving.api import create_app, refusing_the_rest  # noqa: E402
@@ -24,6 +25,9 @@ from serving.runtime import Runtime  # noqa: E402
 # BentoML would keep the metrics of all replicas of an installation in one folder, which each empties when it starts.
 _own = settings.home / "run" / f"serving-metrics-{platform.node()}-{settings.serving.port}"
 BentoMLContainer.prometheus_multiproc_dir.set(settings.serving.metrics_folder or str(_own))
+if BentoMLContainer.config.tracing.exporter_type.get() is None:
+    # It would make a span of each request also where nobody is told of it, which takes a tenth of the time of an answer.
+    BentoMLContainer.tracing_excluded_urls.set(ExcludeList([".*"]))
 
 runtime = Runtime(settings)
 api = create_app(runtime)

@@ -33,6 +33,12 @@ Weigh = Callable[[Codes], Floats]
 # What can be proposed to somebody of whom nothing is known.
 _FOR_ANYBODY = (Source.NEW, Source.GIVEN, Source.COUNTRY, Source.DEVICE)
 _BY_KIND = {"country": Source.COUNTRY, "device": Source.DEVICE}
+# By what it shows which seed a product goes with best, by source: being bought together, being treated alike, being alike; or
+# nothing.
+_MEASURED_BY = np.full(len(Source), -1)
+_MEASURED_BY[Source.BOUGHT_TOGETHER] = 0
+_MEASURED_BY[[Source.FOLLOWING, Source.TOGETHER, Source.TASTE, Source.SIMILAR, Source.GIVEN]] = 1
+_MEASURED_BY[Source.ALIKE] = 2
 # Lines of one order have the same time, up to the rounding of it.
 _ORDER_HOURS = 1 / 3600
 
@@ -201,12 +207,10 @@ class PlacedRecommender:
         seeds = situation.seeds
         if not len(seeds):
             return anchors
-        for measure, which in (
-            (self._bought_together, (Source.BOUGHT_TOGETHER,)),
-            (self._treated_alike, (Source.FOLLOWING, Source.TOGETHER, Source.TASTE, Source.SIMILAR, Source.GIVEN)),
-            (self._alike, (Source.ALIKE,)),
-        ):
-            places = np.flatnonzero(np.logical_or.reduce([sources == source for source in which]))
+        measures = (self._bought_together, self._treated_alike, self._alike)
+        of_each = _MEASURED_BY[sources]
+        for number, measure in enumerate(measures):
+            places = np.flatnonzero(of_each == number)
             if len(places):
                 strengths = measure(rows[places], seeds)
                 anchors[places] = np.where(strengths.max(axis=1) > 0, seeds[strengths.argmax(axis=1)], UNKNOWN)
