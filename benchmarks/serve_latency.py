@@ -34,6 +34,8 @@ SHARES = (0.5, 0.9, 0.99, 0.999)
 TURNS = 3
 RATES = (50, 100, 150, 200, 300, 400, 500, 700, 1_000, 1_400)
 READS = 1_000
+# A stream runs for days; in its first minute, its Java compiles itself and leaves others little of two cores.
+SETTLE_SECONDS = 60
 
 
 @dataclass
@@ -202,6 +204,8 @@ def main() -> None:
         services = [Endpoint(enter(start(Path(folder)))) for start in (our_service, empty_service)]
         if args.live:
             enter(live_events(args.live))
+            progress.print(f"{SETTLE_SECONDS} s for the stream to settle ...")
+            time.sleep(SETTLE_SECONDS)
         body = bodies(customers, args.k)
         at_rate(services, body, args.rate, args.seconds)
         cpu = [cpu_per_request(service.service, body, args.rate, args.seconds / TURNS) for service in services]

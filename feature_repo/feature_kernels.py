@@ -56,6 +56,14 @@ _FIRST_SINCE, _LAST_SINCE = OWN_HISTORY.index("hours_since_seen"), OWN_HISTORY.i
 
 
 @kernel
+def put(matrix: Floats, table: Floats, rows: NDArray[np.integer]) -> None:
+    """Fill a matrix with rows of a table; numpy would make an array of them first."""
+    for column in range(table.shape[1]):
+        for row in range(len(rows)):
+            matrix[row, column] = table[rows[row], column]
+
+
+@kernel
 def similarities(
     matrix: Floats,
     codes: Codes,

@@ -83,7 +83,7 @@ class Embeddings:
 def features(
     visitors: Visitors,
     items: Items,
-    rows: NDArray[np.integer] | slice,
+    rows: NDArray[np.integer],
     codes: Codes,
     owner: NDArray[np.int64],
     embeddings: Embeddings,
@@ -101,14 +101,15 @@ def features(
     matrix = np.empty((len(codes), len(FEATURES)), order="F")
     closeness, affinities, history, exposure, customer, item, moment = (matrix[:, columns] for columns in _COLUMNS)
     _closeness(closeness, codes, owner, embeddings)
-    of, state = visitors, items.state[rows]
+    of = visitors
     kinds = (items.category[rows], items.department[rows], items.brand[rows])
+    kernels.put(item, items.state, rows)
     kernels.shares_of_interest(affinities, owner, kinds, of.interest, (of.categories, of.departments, of.brands))
-    kernels.price_distance(affinities[:, -1], owner, state[:, STATE.index("log_price")], of.interest, of.log_prices)
+    kernels.price_distance(affinities[:, -1], owner, item[:, STATE.index("log_price")], of.interest, of.log_prices)
     kernels.own_history(history, codes, owner, of.items, of.actions, of.hours, of.interest, of.in_session)
     kernels.exposure(exposure, codes, owner, of.items, of.shown, of.shown_positions, of.shown_hours)
-    customer[:], moment[:] = (table[owner] for table in _visitor_state(visitors))
-    item[:] = state
+    for part, table in zip((customer, moment), _visitor_state(visitors), strict=True):
+        kernels.put(part, table, owner)
     return matrix
 
 

@@ -90,7 +90,8 @@ class Examples:
                 visitors = self.visitors.take(lists)
                 owner = impressions.owner[rows] - lists.start
                 embeddings = space.at(shelf).embed(visitors)
-                parts.append(features(visitors, self.items, rows, impressions.items[rows], owner, embeddings))
+                of_items = np.arange(rows.start, rows.stop)
+                parts.append(features(visitors, self.items, of_items, impressions.items[rows], owner, embeddings))
         matrix = np.concatenate(parts)
         return within_lists(matrix, impressions.owner) if purpose is Purpose.LIST else matrix
 
