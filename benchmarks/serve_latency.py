@@ -7,6 +7,7 @@ Customers ask by Zipf's law, one in ten of them unknown, while the shop's events
   latency    at a fixed rate, from when a request was due (open_loop.py); in turns, so that other work meets both alike
   highest    rates are raised until the 99th percentile is above the limit
   processor  of the service's processes per request, without what it needs when nobody asks
+  ready      from the start of the process, with nothing in memory
   floors     an empty endpoint of BentoML that returns 20 ids; Redis and Feast's SDK reading what one request reads
 """
 
@@ -154,16 +155,19 @@ def latency_table(services: list[Endpoint], rate: float, limit_ms: float, cpu: l
         "CPU/request",
         "idle CPU",
         "MB",
+        "ready after",
     ):
         table.add_column(heading, justify="left" if heading == "endpoint" else "right")
     for service, (busy, idle) in zip(services, cpu, strict=True):
         quantiles = (f"{service.quantile(share):.2f}" for share in SHARES)
-        memory = f"{service.service.memory() / 1e6:,.0f}"
-        table.add_row(service.name, *quantiles, f"{service.highest:g}/s", f"{busy:.2f} ms", f"{idle:.0%}", memory)
+        memory, ready = f"{service.service.memory() / 1e6:,.0f}", f"{service.service.started_in:.1f} s"
+        table.add_row(
+            service.name, *quantiles, f"{service.highest:g}/s", f"{busy:.2f} ms", f"{idle:.0%}", memory, ready
+        )
     ours, empty = services
     ratios = (f"{ours.quantile(share) / empty.quantile(share):.1f}x" for share in SHARES)
     highest = f"{ours.highest / empty.highest:.2f}x" if empty.highest else "-"
-    table.add_row("ratio", *ratios, highest, f"{cpu[0][0] / cpu[1][0]:.1f}x", "", "")
+    table.add_row("ratio", *ratios, highest, f"{cpu[0][0] / cpu[1][0]:.1f}x", "", "", "")
     late = max(load.late for service in services for load in service.loads)
     table.caption = f"the load generator itself was behind by at most {late * 1000:.1f} ms"
     return table

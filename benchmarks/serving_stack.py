@@ -35,11 +35,13 @@ class Service:
         name: for the tables.
         port: on this machine.
         process: the one that was started; its children count as well.
+        started_in: seconds from its start until it was ready.
     """
 
     name: str
     port: int
     process: psutil.Process
+    started_in: float
 
     def processes(self) -> list[psutil.Process]:
         return [self.process, *self.process.children(recursive=True)]
@@ -94,6 +96,7 @@ def bodies(customers: list[str], k: int) -> Callable[[int], bytes]:
 def started(name: str, port: int, log: Path, *arguments: str) -> Iterator[Service]:
     """A service, until it is ready and then for a while."""
     command = [sys.executable, "-m", *arguments]
+    begun = time.monotonic()
     with log.open("w") as output:
         process = subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=output)
     try:
@@ -107,7 +110,7 @@ def started(name: str, port: int, log: Path, *arguments: str) -> Iterator[Servic
             time.sleep(0.1)
         else:
             raise SystemExit(f"{name} did not start:\n{log.read_text()}")
-        yield Service(name, port, psutil.Process(process.pid))
+        yield Service(name, port, psutil.Process(process.pid), time.monotonic() - begun)
     finally:
         process.terminate()
         process.wait(timeout=60)

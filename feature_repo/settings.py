@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from datetime import date
 from enum import StrEnum
 from functools import lru_cache
 from pathlib import Path
@@ -358,6 +359,10 @@ class ValidationSettings(Section):
     )
     volume_rise: float = Field(3.0, ge=1, description="so is one with more than so many times the usual rows")
     volume_min_rows: float = Field(50.0, ge=0, description="usual rows per day from which a kind of event is judged")
+    accepted_days: list[date] = Field(
+        [],
+        description="days of which it is known why they have more or fewer rows than usual: they are not judged by that",
+    )
     drift_psi: float = Field(
         0.25,
         gt=0,

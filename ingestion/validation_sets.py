@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -92,7 +93,11 @@ def _median(counts: list[int], fewest: int) -> float | None:
 def judge_volumes(name: str, of_days: list[Volume], limits: ValidationSettings) -> Finding:
     """A finding for all days of a kind of event."""
     low, high = limits.volume_drop, limits.volume_rise
-    judged_days = [one for one in of_days if one.usual is not None and one.usual >= limits.volume_min_rows]
+    judged_days = [
+        one
+        for one in of_days
+        if one.day not in limits.accepted_days and one.usual is not None and one.usual >= limits.volume_min_rows
+    ]
     wrong = [one for one in judged_days if not one.within(low, high)]
     return Finding(
         "events",
@@ -104,10 +109,15 @@ def judge_volumes(name: str, of_days: list[Volume], limits: ValidationSettings) 
         limit=f"{low:g} to {high:g} times the median of the {_DAYS_BEFORE} days before, or of this weekday",
         examples=tuple(f"{one.day}: {one.rows:,} instead of {one.usual:,.0f}" for one in wrong[:_EXAMPLES]),
         advice="see whether the tracker, the collector or an import was down or sent twice, and load what is missing "
-        "(`python -m ingestion backfill`)"
+        "(`python -m ingestion backfill`); what has a known reason, as a sale has, is accepted by "
+        f"SHELFWISE_VALIDATION__ACCEPTED_DAYS='{_as_json(wrong)}'"
         if wrong
         else "",
     )
+
+
+def _as_json(days: list[Volume]) -> str:
+    return json.dumps([one.day.isoformat() for one in days])
 
 
 def check_volumes(

@@ -1,11 +1,13 @@
-"""The online store on a Redis Cluster of three nodes, beside a single Redis that is given the same."""
+"""The online store on a Redis Cluster of three primaries, beside a single Redis that is given the same."""
 
 from __future__ import annotations
 
 import asyncio
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,7 +16,7 @@ from typing import Any
 import pytest
 from offline_data import Shop, arrow, catalog_rows, customer_rows, index_row, item_rows, shop_events
 from own_stack import OwnStack
-from redis_servers import Server, redis_cluster, redis_server
+from redis_servers import SLOTS, Cluster, Server, redis_cluster, redis_server
 from waiting import until
 
 from deploy import probes
@@ -27,7 +29,7 @@ from feature_repo.settings import PROJECT_ROOT, get_settings
 from ingestion import health_measures
 from ingestion.online import OnlineStore
 from serving.catalogue import CatalogueReader
-from serving.customers import CustomerReader, NotRead
+from serving.customers import CustomerFeatures, CustomerReader, NotRead
 from serving.storefront_customers import StorefrontCustomers
 from training.online import _products
 
@@ -53,7 +55,7 @@ class Stores:
 
     own: OwnStack
     single: Server
-    cluster: list[Server]
+    cluster: Cluster
 
     @contextmanager
     def using(self, **redis: str) -> Iterator[Any]:
@@ -69,7 +71,7 @@ class Stores:
 
     def on_cluster(self) -> Any:
         """Two nodes are named; that there is a third, those know."""
-        named = ",".join(node.address for node in self.cluster[:2])
+        named = ",".join(node.address for node in self.cluster.primaries[:2])
         return self.using(URL=named, CLUSTER="true", TIMEOUT_SECONDS="2")
 
 
@@ -133,7 +135,7 @@ def test_all_ways_read_of_a_cluster_what_a_single_server_gives(stores: Stores) -
         assert all_that_is_read(store) == wanted
     assert wanted["to choose from"] == 20
     assert any(wanted["customers"]["event_count"])
-    shares = [node.client().dbsize() for node in stores.cluster]
+    shares = [node.client().dbsize() for node in stores.cluster.primaries]
     assert min(shares) > sum(shares) / 5, "and each node has its share"
 
 
@@ -166,7 +168,7 @@ def test_a_node_that_was_emptied_shows(stores: Stores) -> None:
     rows = arrow(tables.ITEM_ACTIVITY, BY_THE_STREAM[tables.ITEM_ACTIVITY])
     with stores.on_cluster() as store:
         online = OnlineStore(store)
-        for node in stores.cluster:
+        for node in stores.cluster.primaries:
             assert online.push(tables.ITEM_ACTIVITY, rows)
             assert tables.ITEM_ACTIVITY.view in health_measures._ask_redis().pushed
             node.client().flushdb()
@@ -175,12 +177,93 @@ def test_a_node_that_was_emptied_shows(stores: Stores) -> None:
             online.fill(tables.ITEM_ACTIVITY, rows, "rows")
 
 
+def test_slots_move_while_all_is_read_and_written(stores: Stores) -> None:
+    """A fifth of the slots of one node, with the keys in them, go to another; nobody sees anything of it."""
+    rows = arrow(tables.CUSTOMER_ACTIVITY, BY_THE_STREAM[tables.CUSTOMER_ACTIVITY])
+    first, second, _ = stores.cluster.primaries
+    with stores.on_cluster() as store:
+        OnlineStore(store).fill(tables.CUSTOMER_ACTIVITY, rows, "rows")
+        wanted, over = OnlineReader(store, "customer_features").read(CUSTOMERS), threading.Event()
+
+        def read_on() -> int:
+            """By a reader that knows of no move, as that of a service."""
+            readings, reader, features = 0, CustomerReader(store, 5_000), OnlineReader(store, "customer_features")
+
+            async def read() -> None:
+                nonlocal readings
+                while not over.is_set() or not readings:
+                    for customer, count in zip(CUSTOMERS, wanted["event_count"], strict=True):
+                        found = await reader.read([customer])
+                        assert (found.columns["event_count"][0] if found else None) == count
+                    assert features.read(CUSTOMERS) == wanted
+                    assert OnlineStore(store).push(tables.CUSTOMER_ACTIVITY, rows)
+                    readings += 1
+
+            asyncio.run(read())
+            return readings
+
+        with ThreadPoolExecutor(1) as pool:
+            reading = pool.submit(read_on)
+            try:
+                moved = stores.cluster.move(range(0, SLOTS // 3, 5), first, second)
+            finally:
+                over.set()
+            assert reading.result() > 0
+        assert moved > 5
+        assert OnlineReader(store, "customer_features").read(CUSTOMERS) == wanted
+
+
+def test_a_replica_takes_the_place_of_a_primary_that_is_gone(stores: Stores) -> None:
+    rows = arrow(tables.CUSTOMER_ACTIVITY, BY_THE_STREAM[tables.CUSTOMER_ACTIVITY])
+    shelves: list[Any] = []
+    with stores.on_cluster() as store:
+        online, features = OnlineStore(store), OnlineReader(store, "customer_features")
+        publish(store)
+        wanted, reader = features.read(CUSTOMERS), CustomerReader(store, 1_000)
+        until(lambda: stores.cluster.replica.client().dbsize() == stores.cluster.primaries[2].client().dbsize())
+        catalogue = CatalogueReader(store, 0.1, shelves.append)
+        catalogue.start()
+        try:
+            until(lambda: shelves)
+            stores.cluster.primaries[2].kill()
+
+            async def all_are_read() -> bool:
+                found = [await _read_or_none(reader, customer) for customer in CUSTOMERS]
+                return [one and one.columns["event_count"][0] for one in found] == wanted["event_count"]
+
+            async def until_all_are_read() -> int:
+                tries = 1
+                while not await all_are_read():
+                    tries += 1
+                    assert tries < 600
+                    await asyncio.sleep(0.1)
+                return tries
+
+            assert asyncio.run(until_all_are_read()) > 1, "before, not all can be read"
+            assert features.read(CUSTOMERS) == wanted, "what was written last is there"
+            assert online.push(tables.CUSTOMER_ACTIVITY, rows)
+            seen = len(shelves)
+            until(lambda: len(shelves) > seen + 1)
+            assert len(shelves[-1]) == SHOP.products
+            assert catalogue.problem is None
+            assert probes.redis(get_settings().redis) is probes.Readiness.READY
+        finally:
+            catalogue.stop()
+
+
+async def _read_or_none(reader: CustomerReader, customer: str) -> CustomerFeatures | None:
+    try:
+        return await reader.read([customer])
+    except NotRead:
+        return None
+
+
 def test_a_node_that_is_gone_is_told(stores: Stores) -> None:
-    """The last test: the cluster is broken from then on."""
+    """The last test: of the last third of the slots, there is neither primary nor replica from then on."""
     with stores.on_cluster() as store:
         online, rows = OnlineStore(store), arrow(tables.CUSTOMER_ACTIVITY, BY_THE_STREAM[tables.CUSTOMER_ACTIVITY])
         assert probes.redis(get_settings().redis) is probes.Readiness.READY
-        stores.cluster[2].kill()
+        stores.cluster.replica.kill()
         with pytest.raises(REDIS_ERRORS):
             online.push(tables.CUSTOMER_ACTIVITY, rows)
         reader = CustomerReader(store, 1_000)

@@ -166,6 +166,17 @@ class TestVolumes:
     def test_days_are_judged_by_those_before(self, counts: tuple[int, ...], status: Status) -> None:
         assert self.judge(*counts).status is status
 
+    def test_a_day_with_a_known_reason_is_left_alone(self) -> None:
+        counts = {date(2026, 5, day): count for day, count in enumerate((7, 100, 110, 90, 39, 37), 1)}
+        of_days = volumes(counts, date(2026, 5, 5), date(2026, 5, 6))
+        both = judge_volumes("all", of_days, ValidationSettings())
+        assert both.status is Status.VIOLATED
+        assert """ACCEPTED_DAYS='["2026-05-05", "2026-05-06"]'""" in both.advice
+        one = judge_volumes("all", of_days, ValidationSettings(accepted_days=[date(2026, 5, 5)]))
+        assert [example[:10] for example in one.examples] == ["2026-05-06"]
+        all_of_them = ValidationSettings(accepted_days=[date(2026, 5, 5), date(2026, 5, 6)])
+        assert judge_volumes("all", of_days, all_of_them).status is not Status.VIOLATED
+
     @pytest.mark.parametrize(
         ("before", "last", "status"),
         [
