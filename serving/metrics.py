@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 
 from prometheus_client import Counter, Gauge, Histogram
 
@@ -114,7 +115,12 @@ def timed(name: str) -> Iterator[None]:
     try:
         yield
     finally:
-        step.labels(step=name).observe(time.perf_counter() - begun)
+        _step(name).observe(time.perf_counter() - begun)
+
+
+@cache
+def _step(name: str) -> Histogram:
+    return step.labels(step=name)
 
 
 def use_model(version: str) -> None:

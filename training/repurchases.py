@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from feature_repo.aggregates import Action
+from feature_repo.kernel import kernel
 from feature_repo.reading import Floats
 from feature_repo.shelf import UNKNOWN, Codes, Shelf
 from feature_repo.visitors import Visitors
-from training.choosing import first_places
 
 if TYPE_CHECKING:
     from training.events import Interactions
@@ -72,16 +72,23 @@ class Repurchases:
 
 def last_bought(visitor: Visitors) -> tuple[Codes, Floats]:
     """Products that one visitor is known to have bought, each once, the latest first, and the hours since."""
-    bought = (visitor.actions[0] == Action.ORDERED) & (visitor.items[0] != UNKNOWN)
-    codes, hours = visitor.items[0][bought], visitor.hours[0][bought]
-    first = first_places(codes)
-    return codes[first], hours[first]
+    return _last_bought(visitor.items[0], visitor.actions[0], visitor.hours[0])
+
+
+@kernel
+def _last_bought(items: Codes, actions: NDArray[np.int32], hours: Floats) -> tuple[Codes, Floats]:
+    codes, since, found = np.empty(len(items), dtype=np.int32), np.empty(len(items)), 0
+    for step in range(len(items)):
+        if actions[step] == Action.ORDERED and items[step] != UNKNOWN and not (codes[:found] == items[step]).any():
+            codes[found], since[found] = items[step], hours[step]
+            found += 1
+    return codes[:found], since[:found]
 
 
 def not_due(visitor: Visitors, cycles: Floats) -> Codes:
     """What one visitor has bought and will hardly want again yet; what has no known cycle is never due."""
     codes, hours = last_bought(visitor)
-    return codes[~(hours >= DUE_SHARE * cycles[codes])]
+    return codes[~(hours >= DUE_SHARE * cycles[codes])] if len(codes) else codes
 
 
 def _weighted_median(values: Floats, weights: NDArray[np.int32]) -> float:

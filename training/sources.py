@@ -121,6 +121,8 @@ def bought(situation: Situation, most: int) -> Proposal:
     First what has a known cycle, nearest to its time; then what was bought a month ago or earlier.
     """
     codes, hours = last_bought(situation.visitor)
+    if not len(codes):
+        return _NOTHING
     cycles = situation.space.cycles[codes] if situation.space else np.full(len(codes), np.nan)
     due = hours >= DUE_SHARE * cycles
     off = np.abs(np.log(np.where(due, hours / np.where(due, cycles, 1.0), 1.0)))
