@@ -24,7 +24,8 @@ from rich.table import Table
 from stream_stack import StreamProcess, progress, run, show, simulate, stack
 
 from feature_repo import tables
-from feature_repo.settings import StreamSettings, get_settings
+from feature_repo.sections.intake import StreamSettings
+from feature_repo.settings import get_settings
 from ingestion import offsets
 
 NOT_COUNTED = 0.1

@@ -19,7 +19,7 @@ from deploy.ports import Listener
 from deploy.records import Record
 from feature_repo.redis_client import REDIS_ERRORS
 from feature_repo.redis_client import connect as connect_redis
-from feature_repo.settings import KafkaSettings, RedisSettings
+from feature_repo.sections.servers import KafkaSettings, RedisSettings
 
 TIMEOUT_SECONDS = 3.0
 

@@ -12,7 +12,7 @@ from redis.crc import REDIS_CLUSTER_HASH_SLOTS, key_slot
 from redis.exceptions import RedisClusterException, RedisError
 from redis.retry import Retry
 
-from feature_repo.settings import RedisSettings
+from feature_repo.sections.servers import RedisSettings
 from feature_repo.tables import ONLINE_WRITES
 
 # What the client of a cluster raises when it reaches no node, or not for all keys, is no RedisError.

@@ -22,7 +22,8 @@ import pyarrow.dataset as ds
 from deltalake import DeltaTable
 
 from feature_repo.contract import ADDED, CLICKED, LIST_VIEWED, ORDERED, VIEWED
-from feature_repo.settings import OutcomeSettings, get_settings
+from feature_repo.sections.watching import OutcomeSettings
+from feature_repo.settings import get_settings
 from feature_repo.tables import OUTCOMES
 from ingestion.identity import TIE_TYPES
 

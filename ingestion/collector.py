@@ -10,7 +10,8 @@ import sys
 from types import FrameType
 
 from feature_repo.errors import SettingsError, UnavailableError
-from feature_repo.settings import CollectorSettings, get_settings
+from feature_repo.sections.intake import CollectorSettings
+from feature_repo.settings import get_settings
 
 STOP_SECONDS = 15
 BACKLOG = 2048

@@ -13,7 +13,7 @@ from kafka import KafkaAdminClient, KafkaProducer
 from kafka.errors import KafkaConnectionError, KafkaError, KafkaTimeoutError, RetriableError
 
 from feature_repo.errors import UnavailableError
-from feature_repo.settings import KafkaSettings
+from feature_repo.sections.servers import KafkaSettings
 from ingestion.producer import CONNECT_SECONDS, open_producer
 
 log = logging.getLogger(__name__)

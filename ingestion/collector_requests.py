@@ -11,7 +11,7 @@ import orjson
 from starlette.requests import ClientDisconnect, Request
 
 from feature_repo.basic_auth import CHALLENGE, key_shown
-from feature_repo.settings import CollectorSettings
+from feature_repo.sections.intake import CollectorSettings
 from ingestion.collector_events import WRITE_KEY
 
 GZIP_WINDOW = 31  # zlib's way to say: a gzip header, largest window

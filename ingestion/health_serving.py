@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from feature_repo.settings import HealthSettings
+from feature_repo.sections.watching import HealthSettings
 from ingestion.health_status import Check, Status
 
 _DAY = 86_400.0

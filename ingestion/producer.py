@@ -14,7 +14,7 @@ from kafka.codec import has_lz4
 from kafka.errors import KafkaError
 
 from feature_repo.errors import UnavailableError
-from feature_repo.settings import KafkaSettings
+from feature_repo.sections.servers import KafkaSettings
 
 CONNECT_SECONDS = 10.0
 

@@ -8,7 +8,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from feature_repo.errors import InputError, UnavailableError
-from feature_repo.settings import OfflineStoreKind, get_settings
+from feature_repo.sections.warehouses import OfflineStoreKind
+from feature_repo.settings import get_settings
 
 if TYPE_CHECKING:
     from ingestion.stopping import StopRequest

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from kafka.errors import KafkaError
 
 from feature_repo.errors import UnavailableError
-from feature_repo.settings import KafkaSettings
+from feature_repo.sections.servers import KafkaSettings
 from ingestion.event_reader import RecordedEvent
 from ingestion.producer import open_producer
 from ingestion.stopping import StopRequest

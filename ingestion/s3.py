@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from feature_repo.errors import InputError, ShelfwiseError, UnavailableError
-from feature_repo.settings import S3Settings, get_settings
+from feature_repo.sections.servers import S3Settings
+from feature_repo.settings import get_settings
 from ingestion import delta_log
 from ingestion.catalog_places import LOG, S3_PREFIX, StoredFile
 

@@ -19,7 +19,7 @@ from deltalake import DeltaTable
 from feature_repo.contract import ORDERED
 from feature_repo.findings import Finding, Status, judged
 from feature_repo.report import Picture, bars
-from feature_repo.settings import ValidationSettings
+from feature_repo.sections.watching import ValidationSettings
 from feature_repo.tables import CATALOG, CATALOG_INDEX, CUSTOMER_ACTIVITY, EVENTS, ITEM_ACTIVITY, Table
 
 _EXAMPLES = 3

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from feature_repo.ranking import FEATURES
 from feature_repo.reading import Floats
-from feature_repo.settings import TrainingSettings
+from feature_repo.sections.training import TrainingSettings
 from feature_repo.shelf import Vocabularies
 from training.evaluation.measures import Estimate, estimates, ndcg
 from training.events import Window

@@ -16,7 +16,7 @@ from starlette.requests import ClientDisconnect
 
 from feature_repo.basic_auth import CHALLENGE, key_shown
 from feature_repo.rate_limit import TOO_MANY, RateLimit, retry_after
-from feature_repo.settings import ServingSettings
+from feature_repo.sections.serving import ServingSettings
 from serving.problems import StrictJsonRequest, error_response
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from feature_repo.answered import to_message
-from feature_repo.settings import KafkaSettings
+from feature_repo.sections.servers import KafkaSettings
 from serving import metrics
 
 if TYPE_CHECKING:

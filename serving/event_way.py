@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from feature_repo.errors import UnavailableError
-from feature_repo.settings import KafkaSettings
+from feature_repo.sections.servers import KafkaSettings
 
 if TYPE_CHECKING:
     from kafka import KafkaConsumer

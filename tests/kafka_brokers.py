@@ -16,7 +16,8 @@ from own_stack import QUICK_JAVA, free_ports
 from waiting import until
 
 from deploy import kafka_broker
-from feature_repo.settings import KafkaSettings, Settings
+from feature_repo.sections.servers import KafkaSettings
+from feature_repo.settings import Settings
 
 # A loaded machine takes its time to start three Java processes.
 START_SECONDS = 240.0

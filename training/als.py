@@ -7,7 +7,7 @@ from implicit.cpu.als import AlternatingLeastSquares
 from scipy.sparse import csr_matrix
 from threadpoolctl import threadpool_limits
 
-from feature_repo.settings import ALSEngine, TrainingSettings
+from feature_repo.sections.training import ALSEngine, TrainingSettings
 from feature_repo.visitors import ACTION_WEIGHTS
 from training.events import Interactions
 from training.factors import ItemFactors, Vectors

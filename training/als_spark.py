@@ -7,7 +7,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
-from feature_repo.settings import TrainingSettings
+from feature_repo.sections.training import TrainingSettings
 from feature_repo.spark import start_spark
 
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from feature_repo.aggregates import Action
 from feature_repo.reading import Floats
-from feature_repo.settings import TrainingSettings
+from feature_repo.sections.training import TrainingSettings
 from feature_repo.shelf import UNKNOWN, Codes, Items, Shelf
 from feature_repo.visitors import Visitors
 from training.candidates import propose

@@ -18,7 +18,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 
 from feature_repo.kernel import kernel
 from feature_repo.reading import Floats
-from feature_repo.settings import MOST_LEAVES
+from feature_repo.sections.training import MOST_LEAVES
 
 _ALL = 2**64 - 1
 # For the place of a number's lowest bit: Leiserson, Prokop and Randall, "Using de Bruijn Sequences to Index a 1 in a Computer

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from feature_repo.findings import Finding
     from feature_repo.reading import Floats
     from feature_repo.report import Picture
-    from feature_repo.settings import ValidationSettings
+    from feature_repo.sections.watching import ValidationSettings
     from training.distributions import Distributions
 
 _EPILOG = f"""\

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from feature_repo.ranking import FEATURES, features, within_lists
 from feature_repo.reading import Floats
-from feature_repo.settings import TrainingSettings
+from feature_repo.sections.training import TrainingSettings
 from feature_repo.shelf import Items, Shelf
 from feature_repo.visitors import Visitors
 from training.history import History

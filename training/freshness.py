@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from feature_repo.errors import InputError
-from feature_repo.settings import RetrainSettings
+from feature_repo.sections.training import RetrainSettings
 from training.events import EventLog, Window
 from training.exit_codes import ExitCode
 from training.impressions import count_clicked

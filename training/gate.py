@@ -18,7 +18,8 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from feature_repo.reading import Floats
-from feature_repo.settings import PROJECT_ROOT, RetrainSettings
+from feature_repo.sections.training import RetrainSettings
+from feature_repo.settings import PROJECT_ROOT
 from training.choices import on_sale
 from training.evaluation.measures import Estimate, estimates
 from training.exam import Exam

@@ -17,7 +17,7 @@ from feast import FeatureStore
 from feature_repo.errors import InputError, UnavailableError
 from feature_repo.online_reading import OnlineReader
 from feature_repo.redis_client import REDIS_ERRORS
-from feature_repo.settings import TrainingSettings
+from feature_repo.sections.training import TrainingSettings
 from feature_repo.shelf import Shelf
 from feature_repo.store import open_store
 from feature_repo.tables import CUSTOMER_ACTIVITY, SHOP, TIMESTAMP

@@ -29,7 +29,7 @@ from threadpoolctl import threadpool_limits
 
 from feature_repo.aggregates import definition_hash
 from feature_repo.ranking import LIST_FEATURES
-from feature_repo.settings import TrainingSettings
+from feature_repo.sections.training import TrainingSettings
 from feature_repo.shelf import Vocabularies
 from training.als import fit_factors
 from training.calibration import Cases, calibrated, candidate_cases

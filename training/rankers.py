@@ -19,7 +19,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from threadpoolctl import threadpool_limits
 
 from feature_repo.reading import Floats
-from feature_repo.settings import RankerSettings, TrainingSettings
+from feature_repo.sections.training import RankerSettings, TrainingSettings
 from training.compiled_trees import CompiledTrees
 
 

@@ -18,7 +18,7 @@ from threadpoolctl import threadpool_limits
 
 from feature_repo.errors import InputError
 from feature_repo.reading import Floats
-from feature_repo.settings import RankerSettings
+from feature_repo.sections.training import RankerSettings
 from training.evaluation.measures import ndcg
 from training.rankers import Rows, fit_ranker
 

@@ -16,7 +16,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from feature_repo.reading import Floats
-from feature_repo.settings import TrainingSettings
+from feature_repo.sections.training import TrainingSettings
 from feature_repo.shelf import UNKNOWN, Codes
 from feature_repo.visitors import Visitors
 from training.choices import Choices, on_sale, turns, visitors_at

@@ -6,7 +6,8 @@ import subprocess
 import sys
 
 from feature_repo.errors import UnavailableError
-from feature_repo.settings import PROJECT_ROOT, OfflineStoreKind
+from feature_repo.sections.warehouses import OfflineStoreKind
+from feature_repo.settings import PROJECT_ROOT
 
 
 def bring_up_to_date(store: OfflineStoreKind) -> None:

@@ -11,7 +11,7 @@ from feature_repo.errors import InputError, UnavailableError
 from training.exit_codes import ExitCode
 
 if TYPE_CHECKING:
-    from feature_repo.settings import WatchSettings
+    from feature_repo.sections.training import WatchSettings
     from training.live import Counts
 
 _EPILOG = f"""\

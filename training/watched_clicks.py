@@ -13,7 +13,8 @@ import numpy as np
 from feature_repo import tables
 from feature_repo.promotions import Promotion
 from feature_repo.reading import Floats
-from feature_repo.settings import WatchSettings, get_settings
+from feature_repo.sections.training import WatchSettings
+from feature_repo.settings import get_settings
 from training.exposures import outcome_tables
 from training.sequential import Summary, difference
 

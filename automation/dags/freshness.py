@@ -7,7 +7,8 @@ from pathlib import Path
 
 from automation.commands import Command, feast, module
 from automation.schedules import scheduled
-from feature_repo.settings import OfflineStoreKind, get_settings
+from feature_repo.sections.warehouses import OfflineStoreKind
+from feature_repo.settings import get_settings
 from ingestion.pull import NEEDS_A_LOOK
 
 settings = get_settings()

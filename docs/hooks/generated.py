@@ -24,7 +24,8 @@ import ingestion.__main__  # noqa: E402
 import serving.__main__  # noqa: E402
 import training.__main__  # noqa: E402
 from feature_repo import aggregates, tables  # noqa: E402
-from feature_repo.settings import ENV_PREFIX, Section, Settings  # noqa: E402
+from feature_repo.sections.section import Section  # noqa: E402
+from feature_repo.settings import ENV_PREFIX, Settings  # noqa: E402
 
 FIGURES = "How fast, how good"
 _WIDTH = "100"
@@ -106,7 +107,7 @@ def _settings() -> str:
     lines = [
         "# Settings",
         "",
-        "Made from `feature_repo/settings.py`. Set them by environment variable or in `shelfwise.toml`; "
+        "Made from `feature_repo/settings.py` and `feature_repo/sections/`. Set them by environment variable or in `shelfwise.toml`; "
         "`.venv/bin/python -m feature_repo.settings` prints them as they are now.",
     ]
     top = {name: field for name, field in Settings.model_fields.items() if not _is_section(field.annotation)}

@@ -8,7 +8,8 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from feature_repo.settings import Section, get_settings
+from feature_repo.sections.section import Section
+from feature_repo.settings import get_settings
 from feature_repo.toml_files import declared, read_toml
 from ingestion.crm.config import OrderFields, OrderHead, OrderShape, ProductFields, Where
 

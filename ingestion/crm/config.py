@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, field_validator, model_validator
 
 from feature_repo.errors import InputError
-from feature_repo.settings import Section
+from feature_repo.sections.section import Section
 from feature_repo.toml_files import declared, read_toml
 
 PRESETS = Path(__file__).parent / "presets"

@@ -16,7 +16,8 @@ from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
 
 from feature_repo.errors import ShelfwiseError, UnavailableError
-from feature_repo.settings import OfflineStoreKind, get_settings
+from feature_repo.sections.warehouses import OfflineStoreKind
+from feature_repo.settings import get_settings
 from feature_repo.tables import ACTIVITY, EVENTS, LEDGER, QUARANTINE, create_missing_tables
 from ingestion import offsets
 from ingestion.erased_rows import note_items_with_erased

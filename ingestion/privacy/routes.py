@@ -20,7 +20,8 @@ from starlette.routing import Route
 
 from feature_repo.basic_auth import CHALLENGE, key_shown
 from feature_repo.errors import ShelfwiseError
-from feature_repo.settings import PROJECT_ROOT, PrivacySettings, get_settings
+from feature_repo.sections.intake import PrivacySettings
+from feature_repo.settings import PROJECT_ROOT, get_settings
 from ingestion.collector_requests import Refusal
 from ingestion.export_customer import NOTHING_HELD
 from ingestion.privacy.record import ErasureRecord

@@ -14,7 +14,8 @@ import httpx
 import orjson
 from kafka import KafkaConsumer, TopicPartition
 
-from feature_repo.settings import PROJECT_ROOT, KafkaSettings
+from feature_repo.sections.servers import KafkaSettings
+from feature_repo.settings import PROJECT_ROOT
 
 START_SECONDS = 30.0
 STOP_SECONDS = 30.0

@@ -18,7 +18,8 @@ from segment.analytics.client import Client
 
 from deploy.records import Records
 from feature_repo.contract import check
-from feature_repo.settings import KafkaSettings, Settings
+from feature_repo.sections.servers import KafkaSettings
+from feature_repo.settings import Settings
 
 KEY = "integration-write-key"
 ACK_SECONDS = "2"

@@ -25,7 +25,8 @@ from shop_stack import ShopStack, shop_stack
 from waiting import until
 
 from feature_repo import promotions
-from feature_repo.settings import PROJECT_ROOT, RetrainSettings, get_settings
+from feature_repo.sections.training import RetrainSettings
+from feature_repo.settings import PROJECT_ROOT, get_settings
 from training.__main__ import main
 from training.artefact import stored_versions
 from training.exit_codes import ExitCode

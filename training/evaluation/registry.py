@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from feature_repo.settings import TrainingSettings
+from feature_repo.sections.training import TrainingSettings
 from training.evaluation.baselines.als import Als
 from training.evaluation.baselines.click_through import ClickThrough
 from training.evaluation.baselines.cooccurrence import Cooccurrence

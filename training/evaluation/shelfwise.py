@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from feature_repo.reading import Floats
-from feature_repo.settings import TrainingSettings
+from feature_repo.sections.training import TrainingSettings
 from feature_repo.shelf import UNKNOWN, Codes, Items, Vocabularies
 from feature_repo.store import open_store
 from feature_repo.visitors import Visitors

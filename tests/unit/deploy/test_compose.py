@@ -12,7 +12,8 @@ from server_descriptions import COMPOSE, KEYS, OWN, compose, lint, needs_linters
 
 from deploy import command_line, kafka_broker, redis_server
 from deploy.services import all_services, feast_apply
-from feature_repo.settings import ENV_PREFIX, PROJECT_ROOT, RedisSettings, Settings, variable_names
+from feature_repo.sections.servers import RedisSettings
+from feature_repo.settings import ENV_PREFIX, PROJECT_ROOT, Settings, variable_names
 
 EXAMPLE = PROJECT_ROOT / "deploy" / "compose.env.example"
 # Where the addresses of a container must differ from those of one machine.

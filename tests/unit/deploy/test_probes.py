@@ -15,7 +15,7 @@ from deploy import probes
 from deploy.ports import Listener
 from deploy.probes import Readiness
 from deploy.records import Record
-from feature_repo.settings import KafkaSettings, RedisSettings
+from feature_repo.sections.servers import KafkaSettings, RedisSettings
 
 RECORD = Record("stream", pid=1, created=1_000.0, command=[])
 

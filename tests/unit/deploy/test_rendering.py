@@ -12,7 +12,8 @@ from pydantic import SecretStr
 from deploy import connect_worker, kafka_broker, redis_server
 from deploy.errors import StackError
 from deploy.services import all_services
-from feature_repo.settings import CdcSettings, ConnectSettings, KafkaSettings, RedisSettings, Settings
+from feature_repo.sections.servers import CdcSettings, ConnectSettings, KafkaSettings, RedisSettings
+from feature_repo.settings import Settings
 
 
 def settings(home: Path, kafka: KafkaSettings | None = None, redis: RedisSettings | None = None) -> Settings:

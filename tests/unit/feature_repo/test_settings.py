@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from feature_repo.errors import SettingsError
-from feature_repo.settings import KafkaSettings, get_settings, variable_names
+from feature_repo.sections.servers import KafkaSettings
+from feature_repo.settings import get_settings, variable_names
 
 
 @pytest.fixture(autouse=True)

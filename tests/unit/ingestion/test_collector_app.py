@@ -11,7 +11,9 @@ import orjson
 import pytest
 from starlette.testclient import TestClient
 
-from feature_repo.settings import CollectorSettings, KafkaSettings, Settings
+from feature_repo.sections.intake import CollectorSettings
+from feature_repo.sections.servers import KafkaSettings
+from feature_repo.settings import Settings
 from ingestion.collector_app import CALLS, create_app
 
 KEY = "test-write-key"

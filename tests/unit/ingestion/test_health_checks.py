@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from feature_repo.settings import HealthSettings
+from feature_repo.sections.watching import HealthSettings
 from ingestion import health_checks as checks
 from ingestion.health_checks import (
     Check,

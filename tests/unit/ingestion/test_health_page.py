@@ -17,7 +17,8 @@ from deltalake import write_deltalake
 from own_stack import free_ports
 from prometheus_client.parser import text_string_to_metric_families
 
-from feature_repo.settings import HealthSettings, get_settings
+from feature_repo.sections.watching import HealthSettings
+from feature_repo.settings import get_settings
 from feature_repo.tables import QUARANTINE
 from ingestion import health, health_page, metrics
 from ingestion.health_checks import (

@@ -14,7 +14,8 @@ from own_stack import OwnStack
 
 from feature_repo.model_record import ABOUT, stored_models
 from feature_repo.promotions import promote
-from feature_repo.settings import HealthSettings, get_settings
+from feature_repo.sections.watching import HealthSettings
+from feature_repo.settings import get_settings
 from ingestion import health_services
 from ingestion.health_serving import Answer, Model, Quality, Service, model_checks, service_checks
 from ingestion.health_status import Status

@@ -12,7 +12,7 @@ from deltalake import write_deltalake
 
 from feature_repo.aggregates import Entity
 from feature_repo.contract import LIST_VIEWED, ORDERED, VIEWED
-from feature_repo.settings import HealthSettings
+from feature_repo.sections.watching import HealthSettings
 from feature_repo.tables import CATALOG, EVENTS, QUARANTINE, Table
 from ingestion.health_checks import Delay, Rate, Status, Violations, delay_checks, rate_checks, violation_checks
 from ingestion.health_rates import TOO_YOUNG

@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry, Counter, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from feature_repo.errors import UnavailableError
-from feature_repo.settings import HealthSettings
+from feature_repo.sections.watching import HealthSettings
 from ingestion import metrics
 from ingestion.health_checks import (
     Delay,

@@ -8,7 +8,9 @@ import httpx
 import pytest
 from starlette.testclient import TestClient
 
-from feature_repo.settings import KafkaSettings, PrivacySettings, Settings
+from feature_repo.sections.intake import PrivacySettings
+from feature_repo.sections.servers import KafkaSettings
+from feature_repo.settings import Settings
 from ingestion.collector_app import create_app
 from ingestion.privacy.record import ErasureRecord
 

@@ -17,7 +17,8 @@ from offline_data import Shop
 from feature_repo import tables
 from feature_repo.contract import ORDERED
 from feature_repo.findings import Finding, Status, violated
-from feature_repo.settings import HOME_VARIABLE, ValidationSettings, get_settings
+from feature_repo.sections.watching import ValidationSettings
+from feature_repo.settings import HOME_VARIABLE, get_settings
 from ingestion.__main__ import main
 from ingestion.validate import check_tables
 from ingestion.validation_sets import judge_volumes, volumes

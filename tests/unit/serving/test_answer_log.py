@@ -8,7 +8,7 @@ import pytest
 from kafka.future import Future
 
 from feature_repo.answered import of_message, to_message
-from feature_repo.settings import KafkaSettings
+from feature_repo.sections.servers import KafkaSettings
 from ingestion.answers import rows_of
 from serving import answer_log, metrics
 from serving.answer_log import AnswerLog, record_of

@@ -7,7 +7,8 @@ import asyncio
 import httpx
 import pytest
 
-from feature_repo.settings import ServingSettings, Settings
+from feature_repo.sections.serving import ServingSettings
+from feature_repo.settings import Settings
 from serving.api import create_app
 from serving.runtime import Runtime
 

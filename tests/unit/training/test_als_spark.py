@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from small_shelf import shelf
 
 from feature_repo.aggregates import Action
-from feature_repo.settings import ALSEngine, TrainingSettings
+from feature_repo.sections.training import ALSEngine, TrainingSettings
 from training.als import fit_factors
 
 CUSTOMERS, ITEMS, TASTES, EACH, HIDDEN = 300, 60, 6, 8, 2

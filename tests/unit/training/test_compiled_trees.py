@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.ensemble import HistGradientBoostingClassifier
 
-from feature_repo.settings import MOST_LEAVES
+from feature_repo.sections.training import MOST_LEAVES
 from training.compiled_trees import CompiledTrees
 
 

@@ -10,7 +10,7 @@ from small_shelf import customer_columns, rankers, shelf, space
 
 from feature_repo.aggregates import Action
 from feature_repo.findings import Status
-from feature_repo.settings import ValidationSettings
+from feature_repo.sections.watching import ValidationSettings
 from feature_repo.visitors import Visitors
 from training.distributions import Distribution, Distributions, what_is_seen
 from training.drift import compare

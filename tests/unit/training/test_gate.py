@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from feature_repo.settings import RetrainSettings
+from feature_repo.sections.training import RetrainSettings
 from training.evaluation.measures import Estimate
 from training.gate import compare, judge
 

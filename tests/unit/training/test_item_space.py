@@ -8,7 +8,7 @@ from few_interactions import interactions
 from small_shelf import IDS, factors, neighbours, shelf, visitors
 
 from feature_repo.aggregates import Action
-from feature_repo.settings import TrainingSettings
+from feature_repo.sections.training import TrainingSettings
 from feature_repo.shelf import UNKNOWN
 from training.als import fit_factors, interest_matrix
 

@@ -6,7 +6,7 @@ import numpy as np
 from few_interactions import interactions
 
 from feature_repo.aggregates import Action
-from feature_repo.settings import RankerSettings
+from feature_repo.sections.training import RankerSettings
 from training.choices import purchases, turns
 from training.impressions import Impressions
 from training.rankers import Rows, fit_ranker

@@ -8,7 +8,7 @@ import pytest
 from own_stack import OwnStack
 
 from feature_repo.promotions import Promotion
-from feature_repo.settings import WatchSettings
+from feature_repo.sections.training import WatchSettings
 from training import live
 from training.live import ANSWERS, FAILURES, FALLBACKS, WITHIN, Counts, parse, percentile, share
 from training.watch import judge

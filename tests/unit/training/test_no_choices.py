@@ -8,7 +8,7 @@ import numpy as np
 from feast import FeatureStore
 from small_shelf import IDS, shelf, space
 
-from feature_repo.settings import TrainingSettings
+from feature_repo.sections.training import TrainingSettings
 from feature_repo.shelf import Vocabularies
 from training.choices import Choices, read_choices, visitors_at
 from training.examples import Shelves

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from feature_repo.errors import InputError
-from feature_repo.settings import RankerSettings
+from feature_repo.sections.training import RankerSettings
 from training.evaluation.measures import ndcg
 from training.rankers import Rows
 from training.search import Tried, search

@@ -12,7 +12,7 @@ from deltalake import write_deltalake
 
 from feature_repo import tables
 from feature_repo.promotions import Promotion
-from feature_repo.settings import WatchSettings
+from feature_repo.sections.training import WatchSettings
 from training.watched_clicks import judge_clicks
 
 pytestmark = pytest.mark.usefixtures("warehouse")

@@ -9,7 +9,7 @@ import pytest
 from small_log import Row, log
 
 from feature_repo.aggregates import Action
-from feature_repo.settings import TrainingSettings
+from feature_repo.sections.training import TrainingSettings
 from feature_repo.shelf import UNKNOWN
 from training.evaluation.leaks import refuse_leaks
 from training.evaluation.log import SHOWN, Log

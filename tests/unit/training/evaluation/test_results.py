@@ -11,7 +11,7 @@ from rich.console import Console
 from small_log import log
 
 from feature_repo.aggregates import Action
-from feature_repo.settings import TrainingSettings
+from feature_repo.sections.training import TrainingSettings
 from feature_repo.shelf import UNKNOWN, Codes
 from training.evaluation.assess import able, compare
 from training.evaluation.character import character_of
