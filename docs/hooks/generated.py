@@ -107,7 +107,8 @@ def _settings() -> str:
     lines = [
         "# Settings",
         "",
-        "Made from `feature_repo/settings.py` and `feature_repo/sections/`. Set them by environment variable or in `shelfwise.toml`; "
+        "Made from `feature_repo/sections/` and `feature_repo/settings.py`. "
+        "Set them by environment variable or in `shelfwise.toml`; "
         "`.venv/bin/python -m feature_repo.settings` prints them as they are now.",
     ]
     top = {name: field for name, field in Settings.model_fields.items() if not _is_section(field.annotation)}
