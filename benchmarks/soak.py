@@ -36,7 +36,7 @@ from pathlib import Path
 
 import httpx
 import psutil
-from open_loop import OpenLoop
+from open_loop import Load, OpenLoop
 from prometheus_client.parser import text_string_to_metric_families
 from rich.table import Table
 from serving_stack import WHOLE_ANSWERS, Service, bodies, empty_service, live_events, our_service, prepare
@@ -125,14 +125,21 @@ class Soak:
         self.left_out = Counter({what: count - before[what] for what, count in _left_out(self.service).items()})
         return self.verdicts()
 
+    def answers(self) -> Load:
+        """What became of all requests."""
+        return self._ours.load()
+
+    def degraded(self) -> dict[str, int]:
+        """How many answers did without what."""
+        return {what: count for what, count in self.left_out.items() if not what.startswith("fallback ")}
+
     def verdicts(self) -> list[Verdict]:
         """All criteria, on what was noted."""
-        load = self._ours.load()
-        degraded = {what: count for what, count in self.left_out.items() if not what.startswith("fallback ")}
+        load = self.answers()
         thirds = [(self.seconds * third / 3, self.seconds * (third + 1) / 3) for third in range(3)]
         ours, base = ([loop.load(*third) for third in thirds] for loop in (self._ours, self._base))
         return [
-            no_errors(load, degraded),
+            no_errors(load, self.degraded()),
             memory_flat(self.samples, self.judged()),
             p99_steady(ours, base),
             swaps_seen(self.swaps, len(self.models)),
@@ -188,7 +195,7 @@ class Soak:
         worker = max((size for name, size in one.memory.items() if name.startswith("service")), default=0.0)
         progress.print(
             f"  {now / 60:5.1f} min: p50 {load.quantile(0.5):.1f} ms, p99 {load.quantile(0.99):.1f} ms (empty "
-            f"{base.quantile(0.5):.1f}, {base.quantile(0.99):.1f}), {self._ours.load().failed} failed, worker {worker:,.0f} MB, "
+            f"{base.quantile(0.5):.1f}, {base.quantile(0.99):.1f}), {self.answers().failed} failed, worker {worker:,.0f} MB, "
             f"{one.waiting:,} events wait"
         )
 
