@@ -18,12 +18,12 @@ from rich.console import Console
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-from own_stack import OwnStack  # noqa: E402
+from own_stack import OwnStack, variables_of  # noqa: E402
 from own_stack import free_ports as free_ports  # noqa: E402
 
 from feature_repo import tables  # noqa: E402
 from feature_repo.redis_client import connect  # noqa: E402
-from feature_repo.settings import ENV_PREFIX, get_settings  # noqa: E402
+from feature_repo.settings import get_settings  # noqa: E402
 from ingestion import offsets  # noqa: E402
 
 START_SECONDS = 180.0
@@ -47,8 +47,7 @@ def stack(folder: Path, settings: Mapping[str, object] | None = None) -> Iterato
     """
     # Metrics have no port of their own here: another stack on this machine may use it.
     further = {"HEALTH__PORT": 0, **(settings or {})}
-    variables = {f"{ENV_PREFIX}{name}": str(value) for name, value in further.items()}
-    own = OwnStack({**OwnStack.at(folder).variables, **variables})
+    own = OwnStack({**OwnStack.at(folder).variables, **variables_of(further)})
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with own.exported():
         try:
@@ -66,9 +65,10 @@ def run(*arguments: str, settings: Mapping[str, object] | None = None) -> str:
         arguments: the module and its arguments.
         settings: of this command alone, by the end of their variables' names.
     """
-    variables = {f"{ENV_PREFIX}{name}": str(value) for name, value in (settings or {}).items()}
     command = [sys.executable, "-m", *arguments]
-    done = subprocess.run(command, cwd=ROOT, env={**os.environ, **variables}, capture_output=True, text=True)
+    done = subprocess.run(
+        command, cwd=ROOT, env={**os.environ, **variables_of(settings or {})}, capture_output=True, text=True
+    )
     if done.returncode:
         raise SystemExit(f"{' '.join(arguments)}:\n{done.stdout}{done.stderr}")
     return done.stdout

@@ -38,6 +38,11 @@ PATIENT = {f"{ENV_PREFIX}SERVING__DEADLINE_MS": "5000", f"{ENV_PREFIX}SERVING__R
 QUICK_JAVA = {"JDK_JAVA_OPTIONS": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"}
 
 
+def variables_of(settings: Mapping[str, object]) -> dict[str, str]:
+    """Settings by the end of their variables' names, for example ``SERVING__DEADLINE_MS``, as environment variables."""
+    return {f"{ENV_PREFIX}{name}": str(value) for name, value in settings.items()}
+
+
 @dataclass(frozen=True)
 class OwnStack:
     """The variables that set a stack apart, and ``python -m deploy`` run with them."""

@@ -14,9 +14,9 @@ from typing import Any
 import offline_data
 import pandas as pd
 from offline_data import Shop
-from own_stack import OwnStack
+from own_stack import OwnStack, variables_of
 
-from feature_repo.settings import ENV_PREFIX, PROJECT_ROOT
+from feature_repo.settings import PROJECT_ROOT
 from feature_repo.tables import CATALOG, CATALOG_INDEX, CUSTOMER_ACTIVITY, Table
 
 
@@ -118,8 +118,7 @@ def shop_stack(
         customers: who were there.
         settings: further settings by the end of their variables' names, for example ``SERVING__DEADLINE_MS``.
     """
-    further = {f"{ENV_PREFIX}{name}": str(value) for name, value in (settings or {}).items()}
-    stack = OwnStack({**OwnStack.at(home).variables, **further})
+    stack = OwnStack({**OwnStack.at(home).variables, **variables_of(settings or {})})
     shop = Shop(products, seed=3)
     with stack.exported():
         try:

@@ -125,11 +125,10 @@ def test_a_second_replica(running: Running, tmp_path: Path, monkeypatch: pytest.
         ask(first, customer)
     before = answered(first)
     (port,) = free_ports(1)
-    with monkeypatch.context() as patch:
-        patch.setenv("SHELFWISE_SERVING__PORT", str(port))
-        starting = started("a second replica", port, tmp_path / "second.log", "serving")
-        second = starting.__enter__()
-    try:
+    with ExitStack() as running_too:
+        with monkeypatch.context() as patch:
+            patch.setenv("SHELFWISE_SERVING__PORT", str(port))
+            second = running_too.enter_context(started("a second replica", port, tmp_path / "second.log", "serving"))
         assert answered(first) == before, "its start takes nothing from the first"
         assert answered(second) == 0
         asked = CUSTOMERS[:20]
@@ -142,8 +141,6 @@ def test_a_second_replica(running: Running, tmp_path: Path, monkeypatch: pytest.
         for replica in (first, second):
             assert until(lambda at=replica: ask(at, "nobody")["model_version"] == other, PATIENCE_SECONDS)
         _kill_under_load(second, first)
-    finally:
-        starting.__exit__(None, None, None)
 
 
 def _kill_under_load(killed: Service, other: Service) -> None:
