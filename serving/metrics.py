@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
 
 from prometheus_client import Counter, Gauge, Histogram
 
@@ -115,12 +114,7 @@ def timed(name: str) -> Iterator[None]:
     try:
         yield
     finally:
-        _step(name).observe(time.perf_counter() - begun)
-
-
-@cache
-def _step(name: str) -> Histogram:
-    return step.labels(step=name)
+        step.labels(step=name).observe(time.perf_counter() - begun)
 
 
 def use_model(version: str) -> None:

@@ -74,10 +74,6 @@ class PlacedFactors:
     lengths: NDArray[np.float32]
     cells: Cells
 
-    def vectors(self, codes: Codes) -> Vectors:
-        """The factors of some rows, shape (..., factors)."""
-        return self.directions[codes] * self.lengths[codes][..., None]
-
     def fold_in(self, items: Codes, weights: Floats) -> Vectors:
         """Visitor vectors, shape (visitors, factors), from interactions of shape (visitors, k).
 
@@ -96,6 +92,11 @@ class PlacedFactors:
         return _mean_direction(visitors.items, chosen, self.directions, self.lengths)
 
 
+@kernel
+def _has_factors(code: int, lengths: NDArray[np.float32]) -> bool:
+    return code != UNKNOWN and lengths[code] > 0
+
+
 @kernel(any_order=True)
 def _folded(
     items: Codes, weights: Floats, directions: Vectors, lengths: NDArray[np.float32], gram: Floats, confidence: float
@@ -105,9 +106,9 @@ def _folded(
     folded = np.zeros((len(items), size), dtype=np.float32)
     vector, solution = np.empty(size), np.empty(size)
     for visitor in range(len(items)):
-        counted = (items[visitor] != UNKNOWN) & (weights[visitor] > 0)
+        counted = weights[visitor] > 0
         for step in range(len(counted)):
-            counted[step] = counted[step] and lengths[items[visitor, step]] > 0
+            counted[step] = counted[step] and _has_factors(items[visitor, step], lengths)
         if not counted.any():
             continue
         first = first_in_rows(items[visitor : visitor + 1], counted.reshape(1, -1))[0]
@@ -152,7 +153,7 @@ def _first_known(items: Codes, directions: Vectors, lengths: NDArray[np.float32]
     found = np.zeros((len(items), directions.shape[1]), dtype=np.float32)
     for visitor in range(len(items)):
         for code in items[visitor]:
-            if code != UNKNOWN and lengths[code] > 0:
+            if _has_factors(code, lengths):
                 found[visitor] = directions[code]
                 break
     return found
@@ -168,7 +169,7 @@ def _mean_direction(
         count = 0
         for step in range(items.shape[1]):
             code = items[visitor, step]
-            if chosen[visitor, step] and code != UNKNOWN and lengths[code] > 0:
+            if chosen[visitor, step] and _has_factors(code, lengths):
                 mean[visitor] += directions[code]
                 count += 1
         mean[visitor] /= np.float32(max(count, 1))

@@ -88,7 +88,7 @@ def _last_bought(items: Codes, actions: NDArray[np.int32], hours: Floats) -> tup
 def not_due(visitor: Visitors, cycles: Floats) -> Codes:
     """What one visitor has bought and will hardly want again yet; what has no known cycle is never due."""
     codes, hours = last_bought(visitor)
-    return codes[~(hours >= DUE_SHARE * cycles[codes])] if len(codes) else codes
+    return codes[~(hours >= DUE_SHARE * cycles[codes])]
 
 
 def _weighted_median(values: Floats, weights: NDArray[np.int32]) -> float:

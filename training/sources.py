@@ -234,15 +234,14 @@ def _chances(
     """
     waiting = rows[impressions[rows] < FAIR_IMPRESSIONS]
     suits, total = np.zeros(len(waiting)), interest.sum()
+    shares = interest / total if total > 0 else interest
     for kind in range(len(kinds)):
-        own, theirs = kinds[kind], of_visitor[kind]
-        shares = np.zeros(max(own[waiting].max() if len(waiting) else 0, theirs.max()) + 1)
-        for step in range(len(interest)):
-            if theirs[step] != UNKNOWN and total > 0:
-                shares[theirs[step]] += interest[step] / total
+        own, theirs = kinds[kind][waiting], of_visitor[kind]
+        known = theirs != UNKNOWN
+        by_code = np.bincount(theirs[known], shares[known], minlength=own.max() + 1 if len(own) else 0)
         for place in range(len(waiting)):
-            if own[waiting[place]] != UNKNOWN:
-                suits[place] += shares[own[waiting[place]]] / len(kinds)
+            if own[place] != UNKNOWN:
+                suits[place] += by_code[own[place]] / len(kinds)
     scores = (_UNSUITED + suits) / (1 + _UNSUITED) / (1 + impressions[waiting] / FAIR_IMPRESSIONS)
     return waiting, scores
 

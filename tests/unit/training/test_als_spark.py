@@ -35,7 +35,7 @@ def hits(tastes: NDArray[np.int32], engine: ALSEngine) -> NDArray[np.float64]:
     products = tuple(f"p{item:02d}" for item in range(ITEMS))
     settings = TrainingSettings(als_on=engine, factors=8, als_iterations=10)
     placed = fit_factors(happened, products, 1e6, settings).on(shelf(ids=products))
-    scores = placed.fold_in(seen, np.ones(seen.shape)) @ placed.vectors(np.arange(ITEMS)).T
+    scores = placed.fold_in(seen, np.ones(seen.shape)) @ (placed.directions * placed.lengths[:, None]).T
     np.put_along_axis(scores, seen, -np.inf, axis=1)
     best = np.argsort(-scores, axis=1)[:, :10]
     return np.array([np.isin(wanted, found).mean() for wanted, found in zip(hidden, best, strict=True)])

@@ -54,7 +54,7 @@ def test_padding_unknown_products_and_weightless_interactions_do_not_count() -> 
 def test_factors_follow_the_products_to_another_shelf() -> None:
     learnt = factors([[1.0, 0.0], [0.0, 2.0], [3.0, 3.0], [0.0, 0.0]])
     placed = learnt.on(shelf(ids=("new", "rake", "cup")))
-    assert placed.vectors(np.arange(3)) == pytest.approx(np.array([[0, 0], [3, 3], [1, 0]]))
+    assert placed.directions * placed.lengths[:, None] == pytest.approx(np.array([[0, 0], [3, 3], [1, 0]]))
     assert (placed.lengths > 0).tolist() == [False, True, True]
 
 
