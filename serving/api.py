@@ -11,9 +11,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.responses import HTMLResponse, RedirectResponse
 from starlette.exceptions import HTTPException
-from starlette.routing import Route
 from starlette.staticfiles import StaticFiles
-from starlette.types import ASGIApp, Receive, Scope, Send
 
 from serving.admission import ARRIVED, Admission
 from serving.answering import Answering
@@ -47,8 +45,14 @@ _FIELDS = {
 
 
 def create_app(runtime: Runtime) -> FastAPI:
-    """The application that BentoML mounts; answers from ``runtime`` once that has been started."""
-    app = FastAPI(title="Shelfwise recommendations", description=_DESCRIPTION, docs_url=None, redoc_url=None)
+    """The application that BentoML mounts, with answers from ``runtime``."""
+    app = FastAPI(
+        title="Shelfwise recommendations",
+        description=_DESCRIPTION,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+    )
     app.add_middleware(BodyLimit, limit=runtime.settings.serving.max_body_bytes)
     app.add_exception_handler(RequestValidationError, of_validation)
     app.add_exception_handler(HTTPException, _http_problem)
@@ -99,30 +103,14 @@ def _lacks(scenario: str, needs: tuple[Need, ...]) -> Response:
 
 async def _http_problem(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    code = str(error.detail).lower().replace(" ", "_")
-    return error_response(error.status_code, code, f"{request.method} {request.url.path}: {error.detail}")
+    code, where = str(error.detail).lower().replace(" ", "_"), f"{request.method} {request.url.path}"
+    help_ = "; see /docs" if error.status_code in (404, 405) else ""
+    return error_response(error.status_code, code, f"{where}: {error.detail}{help_}", headers=dict(error.headers or {}))
 
 
 async def _unexpected(request: Request, _: Exception) -> Response:
     # Starlette logs the exception itself after this answer.
     return error_response(500, "internal_error", f"{request.url.path} failed; the service's log says why")
-
-
-def refusing_the_rest(app: FastAPI) -> ASGIApp:
-    """What answers any request that ``app`` does not; BentoML mounts it last."""
-    paths = {route.path for route in app.routes if isinstance(route, Route)}
-
-    async def refuse(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            return
-        method, path = scope["method"], scope["path"]
-        if path in paths:
-            response = error_response(405, "method_not_allowed", f"{path} cannot be used with {method}; see /docs")
-        else:
-            response = error_response(404, "unknown_path", f"there is nothing at {path}; see /docs")
-        await response(scope, receive, send)
-
-    return refuse
 
 
 def _add_docs(app: FastAPI) -> None:

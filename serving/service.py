@@ -1,4 +1,8 @@
-"""The BentoML service: ``bentoml serve serving.service:Recommendations``."""
+"""The BentoML service: ``bentoml serve serving.service:Recommendations``.
+
+BentoML imports this module in its main process and again in each worker. Only a worker has use for what an answer needs, which
+takes seconds to import: it is imported when a worker starts.
+"""
 
 from __future__ import annotations
 
@@ -13,14 +17,15 @@ os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import platform  # noqa: E402
+from typing import TYPE_CHECKING  # noqa: E402
 
 import bentoml  # noqa: E402
 from bentoml._internal.configuration.containers import BentoMLContainer  # noqa: E402
 from opentelemetry.util.http import ExcludeList  # noqa: E402
 from starlette.exceptions import HTTPException  # noqa: E402
 
-from serving.api import create_app, refusing_the_rest  # noqa: E402
-from serving.runtime import Runtime  # noqa: E402
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Receive, Scope, Send
 
 # BentoML would keep the metrics of all replicas of an installation in one folder, which each empties when it starts.
 _own = settings.home / "run" / f"serving-metrics-{platform.node()}-{settings.serving.port}"
@@ -29,11 +34,19 @@ if BentoMLContainer.config.tracing.exporter_type.get() is None:
     # It would make a span of each request also where nobody is told of it, which takes a tenth of the time of an answer.
     BentoMLContainer.tracing_excluded_urls.set(ExcludeList([".*"]))
 
-runtime = Runtime(settings)
-api = create_app(runtime)
+
+class _Api:
+    """What BentoML mounts: the application of this worker, once it has started."""
+
+    app: ASGIApp
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self.app(scope, receive, send)
 
 
-@bentoml.asgi_app(refusing_the_rest(api), path="/", name="rest")
+api = _Api()
+
+
 @bentoml.asgi_app(api, path="/", name="api")
 @bentoml.service(
     name="shelfwise",
@@ -49,15 +62,20 @@ class Recommendations:
     @bentoml.on_startup
     def start(self) -> None:
         """Get ready in this worker process."""
-        runtime.start()
+        from serving.api import create_app
+        from serving.runtime import Runtime
+
+        self.runtime = Runtime(settings)
+        self.runtime.start()
+        api.app = create_app(self.runtime)
 
     @bentoml.on_shutdown
     def stop(self) -> None:
         """End the background threads."""
-        runtime.stop()
+        self.runtime.stop()
 
     async def __is_ready__(self) -> bool:
         """Ready while features can be read, and a model used if any was promoted; what is missing, an answer does without."""
-        if problem := await runtime.problem():
+        if problem := await self.runtime.problem():
             raise HTTPException(503, detail=problem)
         return True

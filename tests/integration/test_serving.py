@@ -407,7 +407,7 @@ def test_other_mistakes_have_the_same_shape(shopper: Shopper) -> None:
     assert error_of(client.post("/recommend", content=b'{"user_id": "a"}', headers=text), 415)["field"] is None
     assert error_of(client.post("/recommend", content=b" " * 70_000, headers=text), 413)
     assert error_of(client.get("/recommend"), 405)["code"] == "method_not_allowed"
-    assert error_of(client.get("/nothing"), 404)["code"] == "unknown_path"
+    assert error_of(client.get("/nothing"), 404)["code"] == "not_found"
     unknown = error_of(client.post("/recommend", json={"user_id": "a", "scenario": "moon"}), 422)["message"]
     assert all(name in unknown for name in ("home", "product", "cart", "post_purchase", "buy_again", "trending"))
 

@@ -23,3 +23,9 @@ def test_spans_are_made_only_where_they_go_somewhere(options: str, without: str)
     command = [sys.executable, "-c", _WITHOUT_SPANS]
     done = subprocess.run(command, cwd=PROJECT_ROOT, env=environment, capture_output=True, text=True)
     assert done.stdout.strip() == without, done.stderr
+
+
+def test_what_only_a_worker_needs_is_not_imported_before_one_starts() -> None:
+    script = "import sys, serving.service; print(sorted({'feast', 'sklearn', 'numba'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", script], cwd=PROJECT_ROOT, capture_output=True, text=True)
+    assert done.stdout.strip() == "[]", done.stderr
