@@ -29,6 +29,7 @@ PORT_VARIABLES = tuple(
         "AUTOMATION__PORT",
     )
 )
+MODELS_VARIABLE = "BENTOML_HOME"
 # Below the range from which the system gives ports to outgoing connections, which could take one in between.
 PORT_RANGE = range(20_000, 32_000)
 TIMEOUT_SECONDS = 300
@@ -65,15 +66,17 @@ class OwnStack:
 
     def environment(self) -> dict[str, str]:
         """Environment for a process of this stack: no other setting of the calling shell gets in."""
-        others = {name: value for name, value in os.environ.items() if not name.startswith(ENV_PREFIX)}
+        others = {name: value for name, value in os.environ.items() if not _is_setting(name)}
         return {**others, **self.variables}
 
     @contextmanager
     def exported(self) -> Iterator[None]:
         """This process has the settings of this stack and no others, for a while."""
         with pytest.MonkeyPatch.context() as patch:
-            for name in [name for name in os.environ if name.startswith(ENV_PREFIX)]:
+            for name in [name for name in os.environ if _is_setting(name)]:
                 patch.delenv(name)
+            # Storing a model sets it, too: it shall not outlive this stack.
+            patch.setenv(MODELS_VARIABLE, str(self.home / "bentoml"))
             for name, value in self.variables.items():
                 patch.setenv(name, value)
             get_settings.cache_clear()
@@ -102,6 +105,10 @@ class OwnStack:
             stderr=subprocess.STDOUT,
             text=True,
         )
+
+
+def _is_setting(variable: str) -> bool:
+    return variable.startswith(ENV_PREFIX) or variable == MODELS_VARIABLE
 
 
 def free_ports(count: int) -> list[int]:

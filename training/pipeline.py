@@ -153,7 +153,7 @@ def train(store: FeatureStore, archive: Archive, settings: TrainingSettings, ste
         }
     with steps("rankers and item space on everything"):
         placed = Spaces.only(present.on(shelves.shelves[0]))
-        late = read_rows_between(history, shelves, archive, placed, archive.split, np.inf, settings)
+        late = read_rows_between(history, shelves, archive, placed, archive.split, np.inf, settings, test)
         end = archive.until.timestamp() + 1
         rows = {purpose: Rows.concatenate([early[purpose], late[purpose]]) for purpose in Purpose}
         final = fit_on(rows, settings)
@@ -209,10 +209,14 @@ def read_rows_between(
     since: float,
     until: float,
     settings: TrainingSettings,
+    lists: Examples | None = None,
 ) -> Mapping[Purpose, Rows]:
     """The rankers' rows of the lists between two moments and of a sample of the choices, the same share of each.
 
     All of a kind is read at once: the feature store takes much longer to begin than to go on.
+
+    Args:
+        lists: those between the two moments, if they were read before.
     """
     impressions = archive.impressions.between(since, until)
     most = int(settings.max_turns * len(impressions) / len(archive.impressions))
@@ -224,7 +228,7 @@ def read_rows_between(
     examples = {
         Purpose.TURN: read(turns(archive.interactions)),
         Purpose.ORDER: read(purchases(archive.interactions)),
-        Purpose.LIST: Examples.read(history, shelves, impressions),
+        Purpose.LIST: Examples.read(history, shelves, impressions) if lists is None else lists,
     }
     return {purpose: example.rows(shelves, spaces, purpose, settings) for purpose, example in examples.items()}
 
