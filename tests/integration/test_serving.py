@@ -474,7 +474,7 @@ def test_a_newer_model_is_picked_up_while_running(shop: ShopStack, shopper: Shop
 def test_a_bento_can_be_built(shop: ShopStack, shopper: Shopper) -> None:
     home = shop.stack.home / "bentoml"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("BENTOML_HOME", str(home))
+        patch.setitem(shop.stack.variables, "BENTOML_HOME", str(home))
         built = shop.run("bentoml", "build", "--output", "tag")
     assert built.returncode == 0, built.stdout
     tag = built.stdout.rpartition("__tag__:")[2].split()[0]
