@@ -6,19 +6,24 @@ checks help who declares features, and ``feast apply`` imports Feast first: ther
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import Any
-
-import typeguard
-
-_checked = typeguard.typechecked
 
 
 def leave_feast_unchecked() -> None:
-    """Have classes and functions of Feast that are imported from now on left as they are; those of others are checked."""
-    typeguard.typechecked = _typechecked
+    """Have classes and functions of Feast that are imported from now on left as they are; those of others are checked.
 
+    Where typeguard is missing, Feast is, too: Airflow's environment reads the settings without either.
+    """
+    if find_spec("typeguard") is None:
+        return
+    import typeguard
 
-def _typechecked(target: Any = None, **options: Any) -> Any:
-    if getattr(target, "__module__", "").partition(".")[0] == "feast":
-        return target
-    return _checked(target, **options)
+    checked = typeguard.typechecked
+
+    def unless_of_feast(target: Any = None, **options: Any) -> Any:
+        if getattr(target, "__module__", "").partition(".")[0] == "feast":
+            return target
+        return checked(target, **options)
+
+    typeguard.typechecked = unless_of_feast

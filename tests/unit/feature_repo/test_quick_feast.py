@@ -24,6 +24,12 @@ def test_classes_of_feast_are_left_as_they_are(first: str, checked: str) -> None
     assert done.stdout.strip() == checked, done.stderr
 
 
+def test_settings_are_read_where_neither_feast_nor_typeguard_is_installed() -> None:
+    without = "import sys; sys.modules.update(feast=None, typeguard=None); import feature_repo.settings; print('read')"
+    done = subprocess.run([sys.executable, "-c", without], capture_output=True, text=True)
+    assert done.stdout.strip() == "read", done.stderr
+
+
 def test_functions_of_others_are_checked() -> None:
     @typeguard.typechecked
     def double(number: int) -> int:
