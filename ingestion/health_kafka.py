@@ -97,16 +97,18 @@ def open_events_topic() -> Iterator[EventsTopic]:
     """The events topic as it is now.
 
     Raises:
-        UnavailableError: no broker answers, or the topic does not exist.
+        UnavailableError: no broker listens, those that do cannot answer, or the topic does not exist.
     """
     kafka = get_settings().kafka
-    gone = f"no Kafka broker answers at {kafka.servers}: `make up` starts one; logs/kafka.log says why it ended"
+    servers = kafka.servers.split(",")
     # A consumer that finds no broker leaves a thread behind, which would add up in the process that serves metrics.
-    if not any(_listens(server) for server in kafka.servers.split(",")):
-        raise UnavailableError(gone)
+    if not any(_listens(server) for server in servers):
+        raise UnavailableError(
+            f"no Kafka broker answers at {kafka.servers}: `make up` starts one; logs/kafka.log says why it ended"
+        )
     try:
         consumer = KafkaConsumer(
-            bootstrap_servers=kafka.servers.split(","),
+            bootstrap_servers=servers,
             bootstrap_timeout_ms=int(_CONNECT_SECONDS * 1000),
             request_timeout_ms=int(_CONNECT_SECONDS * 1000),
             metrics_enabled=False,
@@ -120,7 +122,9 @@ def open_events_topic() -> Iterator[EventsTopic]:
         finally:
             consumer.close()
     except KafkaError as error:
-        raise UnavailableError(f"{gone} ({error})") from error
+        silent = ", ".join(server for server in servers if not _listens(server))
+        how = f"start what does not listen: {silent}" if silent else "its log says what it is at"
+        raise UnavailableError(f"Kafka listens at {kafka.servers}, but does not answer ({error}); {how}") from error
 
 
 def _listens(server: str) -> bool:
