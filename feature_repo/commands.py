@@ -1,10 +1,14 @@
-"""What the command lines share: how failures are told, and where results are printed."""
+"""What the command lines share: how failures are told, where results are printed, and how they end."""
 
 from __future__ import annotations
 
+import atexit
+import os
 import sys
+import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from contextlib import suppress
+from typing import TYPE_CHECKING, NoReturn
 
 from feature_repo.errors import ShelfwiseError
 
@@ -22,6 +26,20 @@ def exit_code_of(command: Callable[[], int]) -> int:
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         return 130
+
+
+def leave(code: int) -> NoReturn:
+    """End the process as ``sys.exit`` does, but without taking the interpreter apart.
+
+    Delta tables are read by threads of Arrow through objects of Python. A thread that lets go of one while the interpreter is
+    taken apart aborts the process: its work was done, and its exit code would say that it was not.
+    """
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    with suppress(BrokenPipeError):
+        sys.stdout.flush()
+        sys.stderr.flush()
+    os._exit(code)
 
 
 def result_console(width_of_files: int = 160) -> Console:

@@ -11,7 +11,7 @@ import importlib
 import sys
 from types import ModuleType
 
-from feature_repo.commands import exit_code_of
+from feature_repo.commands import exit_code_of, leave
 
 COMMANDS = {
     "collector": "serve the HTTP API that trackers send to, and pass accepted events to Kafka",
@@ -60,4 +60,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from feature_repo.commands import exit_code_of
+from feature_repo.commands import exit_code_of, leave
 from feature_repo.settings import get_settings
 
 _EPILOG = """\
@@ -77,4 +77,4 @@ def _render(names: list[str], out: Path) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

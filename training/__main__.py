@@ -10,7 +10,7 @@ import argparse
 import importlib
 import sys
 
-from feature_repo.commands import exit_code_of
+from feature_repo.commands import exit_code_of, leave
 
 COMMANDS = {
     "run": "train a recommender, evaluate it, store it and promote it",
@@ -50,4 +50,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())
