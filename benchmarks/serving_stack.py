@@ -98,7 +98,8 @@ def started(name: str, port: int, log: Path, *arguments: str) -> Iterator[Servic
     command = [sys.executable, "-m", *arguments]
     begun = time.monotonic()
     with log.open("w") as output:
-        process = subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=output)
+        # In a session of its own, as `make up` starts it.
+        process = subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=output, start_new_session=True)
     try:
         for _ in range(600):
             with httpx.Client() as client:

@@ -108,7 +108,10 @@ class StreamProcess:
         self._log = get_settings().home / "stream.log"
         with self._log.open("w") as log:
             command = [sys.executable, "-m", "ingestion", "stream"]
-            self._process = subprocess.Popen(command, cwd=ROOT, env=os.environ, stdout=log, stderr=log)
+            # In a session of its own, as `make up` starts it.
+            self._process = subprocess.Popen(
+                command, cwd=ROOT, env=os.environ, stdout=log, stderr=log, start_new_session=True
+            )
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -54,10 +54,12 @@ def run(args: argparse.Namespace) -> int:
     from feature_repo.redis_client import REDIS_ERRORS
     from ingestion.offsets import in_kafka
     from ingestion.online import open_online_store
+    from ingestion.priority import give_way
     from ingestion.privacy.erasing import PendingErasures
     from ingestion.session import has_ended, open_spark
     from ingestion.source import SPARK
 
+    give_way(get_settings().stream.niceness)
     online = open_online_store()
     erasures = PendingErasures(online)
     close_metrics = _serve_metrics() if not args.once else lambda: None

@@ -34,7 +34,11 @@ MODELS_VARIABLE = "BENTOML_HOME"
 PORT_RANGE = range(20_000, 32_000)
 TIMEOUT_SECONDS = 300
 # On a machine that runs other tests as well, an answer within the default deadline may have to do without something.
-PATIENT = {f"{ENV_PREFIX}SERVING__DEADLINE_MS": "5000", f"{ENV_PREFIX}SERVING__READ_TIMEOUT_MS": "500"}
+PATIENT = {
+    f"{ENV_PREFIX}SERVING__DEADLINE_MS": "5000",
+    f"{ENV_PREFIX}SERVING__READ_TIMEOUT_MS": "500",
+    f"{ENV_PREFIX}STREAM__NICENESS": "0",  # nor shall a stream wait for those tests
+}
 # For Java processes that live for a minute, in which compiling for speed does not pay.
 QUICK_JAVA = {"JDK_JAVA_OPTIONS": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"}
 

@@ -49,6 +49,13 @@ class StreamSettings(Section):
     )
     compact_every_minutes: float = Field(10.0, description="how often small files of the offline store are merged")
     keep_unused_files_hours: float = Field(24.0, description="how long files that compaction replaced are kept")
+    niceness: int = Field(
+        5,
+        ge=0,
+        le=19,
+        description="how far the stream stands back behind the service and others on the same machine, where all of them want "
+        "the processor (nice value); 0: not at all",
+    )
 
 
 class CatalogSettings(Section):

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from deltalake import DeltaTable
 from ingestion_processes import run, start
@@ -111,7 +112,10 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
 
 
 def test_whatever_arrives_goes_through(shop: Shop) -> None:
-    with shop.stream():
+    with shop.stream(SHELFWISE_STREAM__NICENESS="3") as process:
+        leader = psutil.Process(process.pid)
+        java = [child for child in leader.children(recursive=True) if child.name() == "java"]
+        assert [one.nice() for one in [leader, *java]] == [3, 3], "it stands back behind the service"
         shop.send(shop.view("ada"))
         wait_for(lambda: shop.views("ada") == 1)
         odd_text = 'line\nbreak "quoted" \\ back \u2028 \x01 \U0001f6d2 é'
