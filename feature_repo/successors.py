@@ -26,6 +26,8 @@ LATEST = 20
 # what a request costs from growing with the catalogue.
 MOST_TIES = 500
 COLUMNS = tuple(f"{NEXT.name}_{part}" for part in ("at", "items", "weights", "from", "to"))
+# Where nothing else changed, weights are decayed anew after so long: in a minute, a month's half-life takes 0.002% of them.
+_DECAY_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
@@ -120,11 +122,11 @@ def weighted(items: Codes, weights: NDArray[Any], matrix: csr_matrix) -> Ties:
 
 @dataclass
 class SuccessorTable:
-    """What is stored of each product's successors, changed product by product.
+    """What is stored of each product's successors, changed product by product; used by one thread.
 
     Attributes:
         codes: the successors' codes, each once, -1 for padding and for unknown products, shape (items, keep).
-        weights: of each, as of ``moments``, likewise.
+        weights: of each, as of ``moments``, likewise; 0 for padding.
         moments: epoch seconds, NaN where nothing is known, shape (items,).
         away, towards: sums of all turns from and to each product as of its moment, shape (items,).
     """
@@ -134,6 +136,7 @@ class SuccessorTable:
     moments: Floats
     away: Floats
     towards: Floats
+    _latest: tuple[float, Successors] | None = None
 
     @classmethod
     def empty(cls, size: int) -> SuccessorTable:
@@ -149,16 +152,20 @@ class SuccessorTable:
 
     def put(self, rows: Sequence[int], columns: Mapping[str, Any], codes: Mapping[str, int]) -> None:
         """Replace what is stored of some products by columns (:data:`COLUMNS`) that are parallel to ``rows``."""
-        chosen = np.array(rows, dtype=np.intp)
+        given = SuccessorTable.empty(len(rows))
         moments, items, weights, away, towards = (columns[name] for name in COLUMNS)
-        self.moments[chosen] = np.array(moments, dtype=float)
-        self.away[chosen] = np.nan_to_num(np.array(away, dtype=float))
-        self.towards[chosen] = np.nan_to_num(np.array(towards, dtype=float))
-        self.codes[chosen] = -1
-        for row, names, strengths in zip(rows, items, weights, strict=True):
+        given.moments[:] = np.array(moments, dtype=float)
+        given.away[:] = np.nan_to_num(np.array(away, dtype=float))
+        given.towards[:] = np.nan_to_num(np.array(towards, dtype=float))
+        for row, (names, strengths) in enumerate(zip(items, weights, strict=True)):
             if names is not None:
-                self.codes[row, : len(names)] = [codes.get(name, -1) for name in names]
-                self.weights[row, : len(names)] = strengths
+                given.codes[row, : len(names)] = [codes.get(name, -1) for name in names]
+                given.weights[row, : len(names)] = strengths
+        chosen = np.array(rows, dtype=np.intp)
+        for stored, news in zip(self._arrays(), given._arrays(), strict=True):
+            if not np.array_equal(stored[chosen], news, equal_nan=True):
+                stored[chosen] = news
+                self._latest = None
 
     def of(self, came_from: Codes, went_to: Codes) -> SuccessorTable:
         """The same for other products.
@@ -170,12 +177,20 @@ class SuccessorTable:
         other, kept = SuccessorTable.empty(len(came_from)), np.flatnonzero(came_from >= 0)
         rows = came_from[kept]
         other.codes[kept] = np.where(self.codes[rows] >= 0, np.append(went_to, -1)[self.codes[rows]], -1)
-        for name in ("weights", "moments", "away", "towards"):
-            getattr(other, name)[kept] = getattr(self, name)[rows]
+        for theirs, mine in zip(other._arrays()[1:], self._arrays()[1:], strict=True):
+            theirs[kept] = mine[rows]
         return other
 
     def at(self, at: float) -> Successors:
-        """Decayed to a moment, epoch seconds."""
+        """Decayed to a moment, epoch seconds; or what was made for a moment shortly before, if nothing else changed since."""
+        if self._latest is None or not 0 <= at - self._latest[0] < _DECAY_SECONDS:
+            self._latest = at, self._decayed(at)
+        return self._latest[1]
+
+    def _arrays(self) -> tuple[NDArray[Any], ...]:
+        return self.codes, self.weights, self.moments, self.away, self.towards
+
+    def _decayed(self, at: float) -> Successors:
         decay = np.exp2(-np.maximum(np.nan_to_num(at - self.moments), 0.0) / NEXT.half_life.total_seconds())
         size, most = self.codes.shape
         weights = (self.weights * decay[:, None]).astype(np.float32)

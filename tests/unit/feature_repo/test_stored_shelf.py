@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from small_shelf import IDS, NOW, following
 
+from feature_repo.aggregates import NEXT
 from feature_repo.shelf import NUMERIC_COLUMNS, STORED_COLUMNS, Shelf, Vocabularies
 from feature_repo.stored_shelf import StoredShelf
 
@@ -86,3 +87,20 @@ def test_products_come_go_and_move() -> None:
     moved.put([1], {name: values[1:2] for name, values in columns(ids).items()})
     wanted = columns(ids)
     assert same(moved.shelf(NOW), Shelf.from_columns(ids, wanted, NOW))
+
+
+def test_who_points_to_whom_is_made_anew_when_it_changed_or_faded() -> None:
+    stored = StoredShelf(IDS, Vocabularies())
+    stored.put(range(4), columns(IDS))
+    first = stored.shelf(NOW).successors
+    stored.put([1], {name: [values[1]] for name, values in {**columns(IDS), "price": [9.0] * 4}.items()})
+    assert stored.shelf(NOW + 1).successors is first, "a price says nothing of it"
+    assert stored.shelf(NOW + 61).successors is not first
+    month = stored.shelf(NOW + NEXT.half_life.total_seconds()).successors
+    assert month.following[0, 1] < 0.7 * first.following[0, 1]
+
+    second = stored.shelf(NOW + 2).successors
+    turned = {**columns(IDS), **following({"cup": {"pan": 7.0, "rake": 2.0}}, IDS)}
+    stored.put([0], {name: [values[0]] for name, values in turned.items()})
+    third = stored.shelf(NOW + 3).successors
+    assert third.following[0, 1] > second.following[0, 1]
