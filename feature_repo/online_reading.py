@@ -77,18 +77,23 @@ class OnlineReader:
         client = await self._online._get_client_async(self._config.online_store)
         keys = entity_keys(self._join_key, ids, self._config.project)
         if len(keys) == 1:
-            return self._columns([await client.execute_command("HMGET", keys[0], *self._fields)])
+            return self.columns([await client.execute_command("HMGET", keys[0], *self._fields)])
         async with client.pipeline(transaction=False) as pipeline:
             for key in keys:
                 pipeline.execute_command("HMGET", key, *self._fields)
-            return self._columns(await pipeline.execute())
+            return self.columns(await pipeline.execute())
 
     def read(self, ids: Sequence[str]) -> dict[str, list[Any]]:
         """The same without a loop of events."""
+        return self.columns(self.fetch(ids))
+
+    def fetch(self, ids: Sequence[str]) -> list[list[bytes | None]]:
+        """What Redis holds of some entities, for :meth:`columns`: equal to what it was if nothing was written since."""
         with self._online._get_client(self._config.online_store).pipeline(transaction=False) as pipeline:
             for key in entity_keys(self._join_key, ids, self._config.project):
                 pipeline.execute_command("HMGET", key, *self._fields)
-            return self._columns(pipeline.execute())
+            rows: list[list[bytes | None]] = pipeline.execute()
+            return rows
 
     def changes(self, since: bytes | None) -> tuple[bytes, set[str] | None]:
         """Which products were written since a place, whatever was written of them; and the place to ask from the next time.
@@ -118,7 +123,8 @@ class OnlineReader:
         changed = {name for _, fields in entries for name in json.loads(fields[b"ids"])}
         return entries[-1][0] if entries else since, changed
 
-    def _columns(self, rows: list[list[bytes | None]]) -> dict[str, list[Any]]:
+    def columns(self, rows: list[list[bytes | None]]) -> dict[str, list[Any]]:
+        """Features by name, each parallel to what was fetched; None for what is missing or has outlived its ``ttl``."""
         now = time.time()
         columns: dict[str, list[Any]] = {}
         for view in self._views:

@@ -43,6 +43,8 @@ class CatalogueReader:
         self._features = OnlineReader(store, "shelf_features")
         self._every = every
         self._publish = publish
+        self._listing: list[list[bytes | None]] | None = None
+        self._listed: tuple[str, ...] = ()
         self._stored = StoredShelf((), Vocabularies())
         self._place: bytes | None = None
         self._unread: set[str] = set()
@@ -108,10 +110,13 @@ class CatalogueReader:
         self._unread.update(ids if changed is None else changed, turn)
 
     def _ids(self) -> tuple[str, ...]:
-        ids = self._index.read([SHOP])["product_ids"][0] or []
-        if not ids and self._stored.ids:
-            raise LookupError("the list of products is gone; `feast materialize` brings it back")
-        return tuple(ids)
+        listing = self._index.fetch([SHOP])
+        if listing != self._listing:  # to take it apart holds up requests: 20 ms for 200,000 products
+            ids = self._index.columns(listing)["product_ids"][0] or []
+            if not ids and self._stored.ids:
+                raise LookupError("the list of products is gone; `feast materialize` brings it back")
+            self._listing, self._listed = listing, tuple(ids)
+        return self._listed
 
     @contextmanager
     def _pausing(self, per_work: float) -> Iterator[None]:

@@ -20,13 +20,19 @@ class Failing:
 
     changed: ClassVar[set[str]] = set()
 
-    def __init__(self, _: Any, service: str) -> None:
-        self.service, self.reads = service, 0
+    def __init__(self, *_: Any) -> None:
+        self.reads, self.taken_apart = 0, 0
         self.asked: list[str] = []
+        self.listed = IDS
+
+    def fetch(self, _: Sequence[str]) -> list[list[bytes | None]]:
+        return [["".join(self.listed).encode()]]
+
+    def columns(self, _: list[list[bytes | None]]) -> dict[str, list[Any]]:
+        self.taken_apart += 1
+        return {"product_ids": [list(self.listed)]}
 
     def read(self, ids: Sequence[str]) -> dict[str, list[Any]]:
-        if self.service == "shelf_index":
-            return {"product_ids": [IDS]}
         self.reads += 1
         if self.reads == 3:
             raise ConnectionError("gone for a moment")
@@ -67,3 +73,21 @@ def test_only_what_changed_is_read_and_now_and_then_the_rest(monkeypatch: pytest
     for _ in range(2):  # from where the turn is to the end, and from the beginning
         reader._read()
     assert set(features.asked) == set(IDS)
+
+
+def test_the_list_of_products_is_taken_apart_when_it_is_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(catalogue, "OnlineReader", Failing)
+    reader = CatalogueReader(object(), 1.0, lambda _: None)  # type: ignore[arg-type]
+    index = cast(Any, reader._index)
+    with pytest.raises(ConnectionError):
+        reader._read()
+    assert [len(reader._read()) for _ in range(2)] == [100, 100]
+    assert index.taken_apart == 1
+    index.listed = IDS[10:]
+    assert reader._read().ids == tuple(IDS[10:])
+    index.listed = []
+    for _ in range(2):
+        with pytest.raises(LookupError, match="feast materialize"):
+            reader._read()
+    index.listed = IDS
+    assert reader._read().ids == tuple(IDS)
