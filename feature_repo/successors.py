@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -52,9 +52,7 @@ class Successors:
             rows: place of each product; successors that are not among them fall out.
             at: what weights are decayed to.
         """
-        table = SuccessorTable.empty(len(columns[COLUMNS[0]]))
-        table.put(range(len(columns[COLUMNS[0]])), columns, rows)
-        return table.at(at)
+        return SuccessorTable.from_columns(columns, rows).at(at)
 
     def towards(self, seeds: Codes) -> Ties:
         """How much products are turned to together with some, the first of which count most; of visitor 0."""
@@ -136,7 +134,7 @@ class SuccessorTable:
     moments: Floats
     away: Floats
     towards: Floats
-    _latest: tuple[float, Successors] | None = None
+    _made: tuple[float, Successors] | None = field(default=None, init=False, repr=False)
 
     @classmethod
     def empty(cls, size: int) -> SuccessorTable:
@@ -150,22 +148,28 @@ class SuccessorTable:
             np.zeros(size),
         )
 
-    def put(self, rows: Sequence[int], columns: Mapping[str, Any], codes: Mapping[str, int]) -> None:
-        """Replace what is stored of some products by columns (:data:`COLUMNS`) that are parallel to ``rows``."""
-        given = SuccessorTable.empty(len(rows))
+    @classmethod
+    def from_columns(cls, columns: Mapping[str, Any], codes: Mapping[str, int]) -> SuccessorTable:
+        """From stored columns (:data:`COLUMNS`) of its products; ``codes`` are those of all products."""
         moments, items, weights, away, towards = (columns[name] for name in COLUMNS)
-        given.moments[:] = np.array(moments, dtype=float)
-        given.away[:] = np.nan_to_num(np.array(away, dtype=float))
-        given.towards[:] = np.nan_to_num(np.array(towards, dtype=float))
+        table = cls.empty(len(moments))
+        table.moments[:] = np.array(moments, dtype=float)
+        table.away[:] = np.nan_to_num(np.array(away, dtype=float))
+        table.towards[:] = np.nan_to_num(np.array(towards, dtype=float))
         for row, (names, strengths) in enumerate(zip(items, weights, strict=True)):
             if names is not None:
-                given.codes[row, : len(names)] = [codes.get(name, -1) for name in names]
-                given.weights[row, : len(names)] = strengths
+                table.codes[row, : len(names)] = [codes.get(name, -1) for name in names]
+                table.weights[row, : len(names)] = strengths
+        return table
+
+    def put(self, rows: Sequence[int], columns: Mapping[str, Any], codes: Mapping[str, int]) -> None:
+        """Replace what is stored of some products by columns (:data:`COLUMNS`) that are parallel to ``rows``."""
         chosen = np.array(rows, dtype=np.intp)
+        given = SuccessorTable.from_columns(columns, codes)
         for stored, news in zip(self._arrays(), given._arrays(), strict=True):
             if not np.array_equal(stored[chosen], news, equal_nan=True):
                 stored[chosen] = news
-                self._latest = None
+                self._made = None
 
     def of(self, came_from: Codes, went_to: Codes) -> SuccessorTable:
         """The same for other products.
@@ -176,16 +180,16 @@ class SuccessorTable:
         """
         other, kept = SuccessorTable.empty(len(came_from)), np.flatnonzero(came_from >= 0)
         rows = came_from[kept]
-        other.codes[kept] = np.where(self.codes[rows] >= 0, np.append(went_to, -1)[self.codes[rows]], -1)
-        for theirs, mine in zip(other._arrays()[1:], self._arrays()[1:], strict=True):
+        for theirs, mine in zip(other._arrays(), self._arrays(), strict=True):
             theirs[kept] = mine[rows]
+        other.codes[kept] = np.where(self.codes[rows] >= 0, np.append(went_to, -1)[self.codes[rows]], -1)
         return other
 
     def at(self, at: float) -> Successors:
         """Decayed to a moment, epoch seconds; or what was made for a moment shortly before, if nothing else changed since."""
-        if self._latest is None or not 0 <= at - self._latest[0] < _DECAY_SECONDS:
-            self._latest = at, self._decayed(at)
-        return self._latest[1]
+        if self._made is None or not 0 <= at - self._made[0] < _DECAY_SECONDS:
+            self._made = at, self._decayed(at)
+        return self._made[1]
 
     def _arrays(self) -> tuple[NDArray[Any], ...]:
         return self.codes, self.weights, self.moments, self.away, self.towards

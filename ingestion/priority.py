@@ -13,7 +13,7 @@ def give_way(niceness: int) -> None:
     Linux may share the processor among sessions first, and among the processes of each only then ("autogroup"): where this
     process leads a session of its own, as under `make up`, the session is lowered as well.
     """
-    os.nice(max(niceness - os.nice(0), 0))
+    lowered = os.nice(max(niceness - os.nice(0), 0))
     if os.getsid(0) == os.getpid():
         with suppress(OSError):  # a kernel without it, or a container that may not
-            Path("/proc/self/autogroup").write_text(str(os.nice(0)))
+            Path("/proc/self/autogroup").write_text(str(lowered))
