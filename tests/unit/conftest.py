@@ -12,6 +12,14 @@ from feature_repo.settings import HOME_VARIABLE, get_settings
 
 
 @pytest.fixture
+def fresh_settings() -> Iterator[None]:
+    """The test's settings are read when it first asks for them, and are not left to others."""
+    get_settings.cache_clear()
+    yield
+    get_settings.cache_clear()
+
+
+@pytest.fixture
 def warehouse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """An installation of the test's own, with empty tables."""
     monkeypatch.setenv(HOME_VARIABLE, str(tmp_path))

@@ -3,22 +3,14 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
 
 import pytest
 from own_stack import free_ports
 
 from feature_repo.errors import UnavailableError
-from feature_repo.settings import get_settings
 from ingestion.health_kafka import open_events_topic
 
-
-@pytest.fixture(autouse=True)
-def settings_read_anew() -> Iterator[None]:
-    """Each test has its own, and leaves none to others."""
-    get_settings.cache_clear()
-    yield
-    get_settings.cache_clear()
+pytestmark = pytest.mark.usefixtures("fresh_settings")
 
 
 def test_brokers_that_do_not_listen_are_named_when_the_others_cannot_answer(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -44,22 +44,26 @@ class Failing:
         return b"1-0", None if since is None else self.changed
 
 
-def test_what_a_failed_reading_had_read_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def reader(monkeypatch: pytest.MonkeyPatch) -> CatalogueReader:
+    """One whose first reading failed halfway."""
     monkeypatch.setattr(catalogue, "OnlineReader", Failing)
     reader = CatalogueReader(object(), 1.0, lambda _: None)  # type: ignore[arg-type]
     with pytest.raises(ConnectionError):
         reader._read()
+    return reader
+
+
+def test_what_a_failed_reading_had_read_is_not_lost(reader: CatalogueReader) -> None:
     shelf = reader._read()
     assert len(shelf) == len(IDS)
     assert not shelf.items.available.any(), "a product that is held without what was read of it would count as in stock"
 
 
-def test_only_what_changed_is_read_and_now_and_then_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(catalogue, "OnlineReader", Failing)
-    reader = CatalogueReader(object(), 1.0, lambda _: None)  # type: ignore[arg-type]
+def test_only_what_changed_is_read_and_now_and_then_the_rest(
+    reader: CatalogueReader, monkeypatch: pytest.MonkeyPatch
+) -> None:
     features = cast(Any, reader._features)
-    with pytest.raises(ConnectionError):
-        reader._read()
     reader._read()
     assert set(features.asked) == set(IDS)
     assert len(features.asked) <= len(IDS) + 2, "what was read before the failure is not read again"
@@ -75,12 +79,8 @@ def test_only_what_changed_is_read_and_now_and_then_the_rest(monkeypatch: pytest
     assert set(features.asked) == set(IDS)
 
 
-def test_the_list_of_products_is_taken_apart_when_it_is_another(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(catalogue, "OnlineReader", Failing)
-    reader = CatalogueReader(object(), 1.0, lambda _: None)  # type: ignore[arg-type]
+def test_the_list_of_products_is_taken_apart_when_it_is_another(reader: CatalogueReader) -> None:
     index = cast(Any, reader._index)
-    with pytest.raises(ConnectionError):
-        reader._read()
     assert [len(reader._read()) for _ in range(2)] == [100, 100]
     assert index.taken_apart == 1
     index.listed = IDS[10:]
