@@ -157,8 +157,8 @@ def _send(history: Path, place: int, senders: int, rate: Any, counts: Any, stop:
 
 def _bodies(history: Path, place: int, senders: int) -> Iterator[tuple[bytes | None, dict[str, Any]]]:
     """Keys and contents of recorded events in order of time, over and over."""
-    from ingestion.event_files import discover
-    from ingestion.event_reader import Days, EventReader
+    from ingestion.recorded.files import discover
+    from ingestion.recorded.reader import Days, EventReader
 
     while True:
         number = 0

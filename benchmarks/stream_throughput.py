@@ -49,9 +49,9 @@ class Committed:
 
 def decode_and_check(folder: Path, events: int) -> float:
     """Events per second that are decoded, checked and thrown away."""
-    from ingestion.parsing import Limits, parse
+    from ingestion.events.parsing import Limits, parse
     from ingestion.session import open_spark
-    from ingestion.source import SPARK, event_stream
+    from ingestion.streaming.source import SPARK, event_stream
 
     spark = open_spark("shelfwise-benchmark", {**SPARK, "spark.sql.streaming.numRecentProgressUpdates": "100000"})
     try:

@@ -1,6 +1,6 @@
 """The aggregates: each feature that is computed from events is declared here, once.
 
-From these declarations are compiled the streaming job and the historical backfill (``ingestion/contributions.py``), the
+From these declarations are compiled the streaming job and the historical backfill (``ingestion/features/contributions.py``), the
 Feast schemas (``feature_repo/features.py``) and the arithmetic that readers apply (``feature_repo/reading.py``).
 
 Decayed sums use forward decay (Cormode, Shkapenyuk, Srivastava and Xu, "Forward Decay", ICDE 2009): an event of weight w

@@ -2,7 +2,7 @@
 
 The shape is Segment's e-commerce specification, so that the SDKs of Segment and RudderStack can be pointed here as they
 are. Everything that needs the contract derives from the models below: the collector validates with them, Spark's schema
-and checks are built by walking them (``ingestion/parsing.py``), and ``docs/events.md`` is printed from them
+and checks are built by walking them (``ingestion/events/parsing.py``), and ``docs/events.md`` is printed from them
 (``python -m feature_repo.contract``).
 """
 

@@ -1,7 +1,7 @@
 """``python -m ingestion COMMAND``: bring events in and keep both stores fresh.
 
-Each command is a module with ``add_arguments(parser)`` and ``run(args) -> exit code``; heavy imports happen inside
-``run``, so that ``--help`` answers at once.
+Each command is a module of :mod:`ingestion.commands` with ``add_arguments(parser)`` and ``run(args) -> exit code``;
+heavy imports happen inside ``run``, so that ``--help`` answers at once.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ COMMANDS = {
 
 
 def _module(command: str) -> ModuleType:
-    return importlib.import_module(f"ingestion.{command.replace('-', '_')}")
+    return importlib.import_module(f"ingestion.commands.{command.replace('-', '_')}")
 
 
 def build_parser(names: list[str]) -> argparse.ArgumentParser:

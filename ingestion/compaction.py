@@ -23,7 +23,8 @@ from feature_repo.tables import (
     RECOMMENDATIONS,
     Table,
 )
-from ingestion import catalog_listings, catalog_store
+from ingestion.catalog import listings as catalog_listings
+from ingestion.catalog import store as catalog_store
 from ingestion.locks import rewriting_files
 
 log = logging.getLogger(__name__)

@@ -75,7 +75,7 @@ class OnlineStore:
 
     def fill_latest(self, table: Table) -> int:
         """Write the newest stored row of every key of a feature table; returns how many."""
-        from ingestion.latest import latest_rows
+        from ingestion.features.latest import latest_rows
 
         return self.fill(table, latest_rows(table), table.name)
 

@@ -9,7 +9,7 @@ from automation.commands import Command, feast, module
 from automation.schedules import scheduled
 from feature_repo.sections.warehouses import OfflineStoreKind
 from feature_repo.settings import get_settings
-from ingestion.pull import NEEDS_A_LOOK
+from ingestion.commands.pull import NEEDS_A_LOOK
 
 settings = get_settings()
 automation = settings.automation

@@ -1,0 +1,1 @@
+"""Changes of a shop's database, as Debezium sends them, as orders and products."""

@@ -19,7 +19,7 @@ from feature_repo.errors import InputError, UnavailableError
 from feature_repo.redis_client import REDIS_ERRORS
 from feature_repo.settings import get_settings
 from feature_repo.tables import CATALOG
-from ingestion import catalog_store
+from ingestion.catalog import store as catalog_store
 from ingestion.changes import envelope
 from ingestion.changes.config import Mapping
 from ingestion.changes.mapper import Mapper
@@ -27,7 +27,7 @@ from ingestion.changes.products import ProductRow, catalogue_rows
 from ingestion.changes.state import State
 from ingestion.crm.delivery import Delivery
 from ingestion.locks import writing_catalogue
-from ingestion.quarantine_reasons import objection
+from ingestion.quarantine.reasons import objection
 
 _MOST_RECORDS = 5_000
 _SHOWN = 2_000

@@ -13,7 +13,7 @@ from ingestion.changes.config import LINES, Mapping, Value
 from ingestion.changes.envelope import UNCHANGED, Change, Emptied, Ended, Said
 from ingestion.changes.products import ProductRow, product_row
 from ingestion.changes.state import Row, State
-from ingestion.collector_events import iso
+from ingestion.collector.events import iso
 from ingestion.crm.mapping import as_number, event_of, identified
 
 ORDERS, PRODUCTS = "orders", "products"

@@ -91,7 +91,7 @@ def product_row(table: ProductsTable, row: dict[str, Any], at: datetime, found: 
 
 
 def catalogue_rows(products: Iterable[ProductRow], known: dict[str, dict[str, Any]], says: set[str]) -> pa.Table:
-    """Rows for :func:`ingestion.catalog_store.upsert`.
+    """Rows for :func:`ingestion.catalog.store.upsert`.
 
     Args:
         products: in the order of their changes.

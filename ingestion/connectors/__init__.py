@@ -1,0 +1,1 @@
+"""Kafka Connect: connectors from files, put in place and watched by its REST API."""

@@ -1,0 +1,1 @@
+"""Customers and orders from REST APIs: pages, changes since last time, and their mapping to the contract."""

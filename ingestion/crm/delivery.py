@@ -12,10 +12,10 @@ from kafka.errors import KafkaError
 
 from feature_repo.errors import UnavailableError
 from feature_repo.settings import get_settings
-from ingestion.collector_events import iso
-from ingestion.known_events import keys_of, known_to_the_stream, refused_by_the_stream
+from ingestion.collector.events import iso
 from ingestion.producer import message_key, open_producer
-from ingestion.quarantine_reasons import objection
+from ingestion.quarantine.known_events import keys_of, known_to_the_stream, refused_by_the_stream
+from ingestion.quarantine.reasons import objection
 
 _SECONDS = 60.0
 # Kafka takes no larger message. The stream refuses a much smaller one as oversized, and keeps what there is of it.

@@ -16,9 +16,9 @@ from typing import Any
 import orjson
 
 from feature_repo.contract import ORDERED, is_timestamp, time_of
-from ingestion.collector_events import iso
+from ingestion.collector.events import iso
 from ingestion.crm.config import Customers, OrderShape, Resource, Where
-from ingestion.large_orders import fitted
+from ingestion.exports.large_orders import fitted
 
 _NOTHING: tuple[Any, ...] = (None, "", [], {})
 _NO = (False, 0, "false", "0")

@@ -1,0 +1,1 @@
+"""What is held of a customer: exporting it, and erasing it everywhere."""

@@ -159,8 +159,8 @@ def _delete_leftovers() -> None:
 
 
 def _erase_published(of: Theirs) -> None:
-    from ingestion.warehouse_postgres import PostgresWarehouse
-    from ingestion.warehouse_tables import PUBLISHED
+    from ingestion.warehouse.postgres import PostgresWarehouse
+    from ingestion.warehouse.tables import PUBLISHED
 
     with PostgresWarehouse() as warehouse:
         for table in PUBLISHED:

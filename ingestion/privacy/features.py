@@ -14,7 +14,8 @@ from feature_repo.errors import UnavailableError
 from feature_repo.redis_client import REDIS_ERRORS
 from feature_repo.settings import get_settings
 from feature_repo.tables import CUSTOMER_ACTIVITY, Table
-from ingestion import history, sql
+from ingestion import sql
+from ingestion.features import history
 from ingestion.online import OnlineStore
 from ingestion.privacy.spans import Theirs
 from ingestion.replacing import replace

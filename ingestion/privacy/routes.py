@@ -22,8 +22,8 @@ from feature_repo.basic_auth import CHALLENGE, key_shown
 from feature_repo.errors import ShelfwiseError
 from feature_repo.sections.intake import PrivacySettings
 from feature_repo.settings import PROJECT_ROOT, get_settings
-from ingestion.collector_requests import Refusal
-from ingestion.export_customer import NOTHING_HELD
+from ingestion.collector.requests import Refusal
+from ingestion.commands.export_customer import NOTHING_HELD
 from ingestion.privacy.record import ErasureRecord
 
 log = logging.getLogger(__name__)

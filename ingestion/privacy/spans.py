@@ -1,7 +1,7 @@
 """What is a customer's: of which ids, and of which spans of time of each.
 
 An id that one customer alone uses is that customer's at all times. Of a device that several customers share, each has the
-stretches that :mod:`ingestion.identity` attributes to them.
+stretches that :mod:`ingestion.features.identity` attributes to them.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from ingestion import sql
-from ingestion.identity import Identities
+from ingestion.features.identity import Identities
 
 # Epoch milliseconds before all events.
 ALWAYS = -62_135_596_800_000

@@ -25,7 +25,7 @@ from feature_repo.tables import (
 )
 from ingestion import sql
 from ingestion.erased_rows import counted_apart, erased_rows, note_erased
-from ingestion.identity import TIE_TYPES, Identities, ties_in
+from ingestion.features.identity import TIE_TYPES, Identities, ties_in
 from ingestion.privacy.spans import Spans, Theirs, condition
 from ingestion.privacy.tombstones import named_in
 from ingestion.replacing import replace

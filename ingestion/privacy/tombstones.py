@@ -48,7 +48,7 @@ class Tombstones:
         return any(since <= ms <= until for since, until in self._spans(id_))
 
     def refused(self, rows: pa.Table) -> pa.Table:
-        """Rows of :func:`ingestion.archive.archivable`, of which those of erased customers are no longer good.
+        """Rows of :func:`ingestion.events.archive.archivable`, of which those of erased customers are no longer good.
 
         They have no payload, so that nothing of them is kept. Another customer's row loses the mention of an erased id.
         """

@@ -14,11 +14,12 @@ from collections.abc import Callable
 from typing import Any
 
 from feature_repo import feast_stores
-from ingestion import catalog_store, live
 from ingestion.__main__ import main
-from ingestion.appending import Appender
-from ingestion.archive import Archive
-from ingestion.intake import Intake
+from ingestion.catalog import store as catalog_store
+from ingestion.events.appending import Appender
+from ingestion.events.archive import Archive
+from ingestion.streaming import live
+from ingestion.streaming.intake import Intake
 
 Patch = Callable[[Callable[[], None]], None]
 

@@ -19,7 +19,7 @@ CATALOG_COMMAND = [sys.executable, "-m", "ingestion", "catalog"]
 # The command, which kills itself before its N-th commit to a Delta table.
 DYING_COMMAND = """
 import itertools, os, signal, sys
-from ingestion import catalog_store
+from ingestion.catalog import store as catalog_store
 from ingestion.__main__ import main
 
 commits, write = itertools.count(1), catalog_store.write_deltalake

@@ -24,9 +24,9 @@ from waiting import until
 from feature_repo import tables
 from feature_repo.errors import InputError
 from feature_repo.settings import get_settings
-from ingestion import catalog_store
 from ingestion.__main__ import main
-from ingestion.catalog_load import Loaded, load
+from ingestion.catalog import store as catalog_store
+from ingestion.catalog.load import Loaded, load
 
 BUCKET = "shelfwise-lake"
 COARSE = 2.1  # seconds after which a file in a bucket is known by its time

@@ -29,9 +29,9 @@ from deploy.records import Records
 from feature_repo import tables
 from feature_repo.settings import PROJECT_ROOT, get_settings
 from ingestion.__main__ import main
-from ingestion.catalog_store import current_rows
+from ingestion.catalog.store import current_rows
 from ingestion.changes.config import load
-from ingestion.reconcile import reconcile
+from ingestion.commands.reconcile import reconcile
 
 NAMES = ("kafka", "redis", "connect", "cdc")
 CONNECTOR = "shelfwise-shop"
@@ -175,7 +175,7 @@ class Shop:
     def sent(self) -> list[dict[str, Any]]:
         """What is in the events topic."""
         from ingestion import offsets
-        from ingestion.known_events import _messages
+        from ingestion.quarantine.known_events import _messages
 
         return [json.loads(value) for value, _ in _messages(*offsets.in_kafka())]
 

@@ -150,7 +150,7 @@ class Installation:
 
     def offline(self) -> dict[str, Any]:
         """What must be equal in the tables: all events and refusals, the accounts, every key's newest row."""
-        from ingestion.latest import latest_rows
+        from ingestion.features.latest import latest_rows
 
         def rows(table: tables.Table) -> list[dict[str, Any]]:
             return DeltaTable(table.uri).to_pyarrow_table().to_pylist()

@@ -34,8 +34,9 @@ from feature_repo.tables import (
     Table,
     create_missing_tables,
 )
-from ingestion import health, offsets
-from ingestion.metrics import serve_metrics
+from ingestion import offsets
+from ingestion.commands import health
+from ingestion.health.metrics import serve_metrics
 
 TOPIC = "shelfwise.health-test"
 VIEWS = ("customer_activity", "customer_exposure", "item_activity", "item_catalog", "catalog_index")

@@ -220,7 +220,7 @@ def test_a_table_made_anew_is_not_taken_for_the_old_one(warehouse: Published) ->
 
 
 def test_a_feature_declared_later_becomes_a_column(warehouse: Published, monkeypatch: pytest.MonkeyPatch) -> None:
-    from ingestion.warehouse_postgres import PostgresWarehouse
+    from ingestion.warehouse.postgres import PostgresWarehouse
 
     names = [name for name in ITEM_ACTIVITY.schema.names if name != "views_7d"]
     fewer = tables.Table(

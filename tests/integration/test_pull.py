@@ -23,7 +23,7 @@ from own_stack import OwnStack
 from feature_repo import tables
 from feature_repo.contract import check
 from feature_repo.settings import ENV_PREFIX, HOME_VARIABLE, PROJECT_ROOT, Settings, get_settings
-from ingestion.latest import latest_rows
+from ingestion.features.latest import latest_rows
 
 TOPIC_VARIABLE = f"{ENV_PREFIX}KAFKA__EVENTS_TOPIC"
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)

@@ -23,8 +23,11 @@ from own_stack import OwnStack
 from feature_repo import tables
 from feature_repo.settings import ENV_PREFIX, HOME_VARIABLE, PROJECT_ROOT, Settings, get_settings
 from feature_repo.tables import EVENTS, LEDGER, QUARANTINE, QUARANTINE_REPLAYS, Table
-from ingestion import known_events, offsets, quarantine, quarantine_replay
-from ingestion.reconcile import reconcile
+from ingestion import offsets
+from ingestion.commands import quarantine
+from ingestion.commands.reconcile import reconcile
+from ingestion.quarantine import known_events
+from ingestion.quarantine import replay as quarantine_replay
 
 NOW = datetime.now(UTC)
 GOOD = {
@@ -40,8 +43,8 @@ TOPIC_VARIABLE = f"{ENV_PREFIX}KAFKA__EVENTS_TOPIC"
 # Replays what a command would, and is killed when Kafka has acknowledged it and it is not recorded yet.
 KILLED = """
 import os, signal
-from ingestion import quarantine_replay
-from ingestion.quarantine_store import Selection
+from ingestion.quarantine import replay as quarantine_replay
+from ingestion.quarantine.store import Selection
 quarantine_replay.note_replayed = lambda _: os.kill(os.getpid(), signal.SIGKILL)
 quarantine_replay.put_back_accepted(Selection(waiting=True))
 """

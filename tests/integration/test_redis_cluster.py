@@ -26,7 +26,7 @@ from feature_repo.errors import UnavailableError
 from feature_repo.online_reading import OnlineReader
 from feature_repo.redis_client import REDIS_ERRORS
 from feature_repo.settings import PROJECT_ROOT, get_settings
-from ingestion import health_measures
+from ingestion.health import measures as health_measures
 from ingestion.online import OnlineStore
 from serving.catalogue import CatalogueReader
 from serving.customers import CustomerFeatures, CustomerReader, NotRead

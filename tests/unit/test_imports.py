@@ -54,4 +54,4 @@ def test_the_schedule_takes_nothing_of_the_others_but_exit_codes() -> None:
         if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith(("ingestion", "training"))
         for alias in node.names
     }
-    assert names == {"ingestion.pull.NEEDS_A_LOOK", "training.exit_codes.ExitCode"}
+    assert names == {"ingestion.commands.pull.NEEDS_A_LOOK", "training.exit_codes.ExitCode"}

@@ -16,8 +16,8 @@ from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.metrics_core import Metric
 
 from feature_repo.settings import PROJECT_ROOT, Settings
-from ingestion import collector_app
-from ingestion import metrics as health_metrics
+from ingestion.collector import app as collector_app
+from ingestion.health import metrics as health_metrics
 from serving import metrics as serving_metrics
 
 MONITORING = PROJECT_ROOT / "deploy" / "monitoring"

@@ -10,7 +10,7 @@ import pytest
 from deltalake import DeltaTable, write_deltalake
 
 from feature_repo.tables import EVENTS, create_missing_tables
-from ingestion.stored_events import stored_events
+from ingestion.events.stored_events import stored_events
 
 pytestmark = pytest.mark.usefixtures("warehouse")
 

@@ -11,10 +11,10 @@ from deltalake import DeltaTable
 
 from feature_repo import tables
 from feature_repo.tables import CATALOG, EVENTS, PRODUCT
-from ingestion import archive as archive_module
-from ingestion import catalog_store
-from ingestion.archive import Archive, event_rows
-from ingestion.enrichment import enriched
+from ingestion.catalog import store as catalog_store
+from ingestion.events import archive as archive_module
+from ingestion.events.archive import Archive, event_rows
+from ingestion.events.enrichment import enriched
 from ingestion.offsets import Offsets
 from ingestion.privacy.tombstones import Tombstones
 

@@ -15,7 +15,7 @@ from few_events import START
 from feature_repo import tables
 from feature_repo.contract import ADDED, CLICKED, LIST_VIEWED, ORDERED, VIEWED
 from feature_repo.settings import get_settings
-from ingestion.outcome_table import differing_days, refresh
+from ingestion.outcomes.table import differing_days, refresh
 
 pytestmark = pytest.mark.usefixtures("warehouse")
 

@@ -15,11 +15,12 @@ from deltalake import DeltaTable, write_deltalake
 
 from feature_repo.errors import InputError
 from feature_repo.tables import CATALOG
-from ingestion import catalog_sources, catalog_store
-from ingestion.catalog_load import Loaded, load
-from ingestion.catalog_places import place_of
-from ingestion.catalog_reader import latest_said
-from ingestion.catalog_sources import Found, Remembered
+from ingestion.catalog import sources as catalog_sources
+from ingestion.catalog import store as catalog_store
+from ingestion.catalog.load import Loaded, load
+from ingestion.catalog.places import place_of
+from ingestion.catalog.reader import latest_said
+from ingestion.catalog.sources import Found, Remembered
 
 LONG_AGO = 1_700_000_000
 

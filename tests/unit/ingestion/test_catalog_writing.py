@@ -11,14 +11,14 @@ from deltalake import DeltaTable
 
 from feature_repo.settings import get_settings
 from feature_repo.tables import CATALOG, CATALOG_INDEX
-from ingestion import catalog_store
+from ingestion.catalog import store as catalog_store
 
 _WRITER = """
 import sys
 from datetime import UTC, datetime
 import pyarrow as pa
 from feature_repo.tables import EVENTS
-from ingestion import catalog_store
+from ingestion.catalog import store as catalog_store
 
 print("ready", flush=True)
 sys.stdin.readline()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-from ingestion.live import unread
 from ingestion.offsets import Offsets
+from ingestion.streaming.live import unread
 
 Place = tuple[int, int]
 

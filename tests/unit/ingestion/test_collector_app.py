@@ -14,7 +14,7 @@ from starlette.testclient import TestClient
 from feature_repo.sections.intake import CollectorSettings
 from feature_repo.sections.servers import KafkaSettings
 from feature_repo.settings import Settings
-from ingestion.collector_app import CALLS, create_app
+from ingestion.collector.app import CALLS, create_app
 
 KEY = "test-write-key"
 VIEW = {"event": "Product Viewed", "userId": "u1", "properties": {"products": [{"product_id": "p1"}]}}

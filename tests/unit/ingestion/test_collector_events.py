@@ -8,7 +8,7 @@ from uuid import UUID
 
 import pytest
 
-from ingestion.collector_events import apply_batch_defaults, stamp
+from ingestion.collector.events import apply_batch_defaults, stamp
 
 RECEIVED = datetime(2026, 3, 1, 12, 0, 0, 500_000, tzinfo=UTC)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from feature_repo.errors import InputError
-from ingestion.event_files import day_of, discover
+from ingestion.recorded.files import day_of, discover
 
 
 def touch(*files: Path) -> None:

@@ -13,8 +13,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from feature_repo.errors import InputError
-from ingestion.event_files import discover
-from ingestion.event_reader import Days, EventReader, RecordedEvent
+from ingestion.recorded.files import discover
+from ingestion.recorded.reader import Days, EventReader, RecordedEvent
 
 NO_LIMIT = Days()
 HOUR_MS = 3_600_000

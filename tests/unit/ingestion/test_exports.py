@@ -13,9 +13,9 @@ import pytest
 from ga_exports import ga4_row, ga360_hit, ga360_product, ga360_row
 
 from feature_repo.errors import InputError
-from ingestion.event_files import EXPORT_ENDINGS, discover
-from ingestion.exports import converted
-from ingestion.ga4 import EVENT_OF_NAME
+from ingestion.exports.conversion import converted
+from ingestion.exports.ga4 import EVENT_OF_NAME
+from ingestion.recorded.files import EXPORT_ENDINGS, discover
 
 WHOLE_NUMBERS = {
     *("event_timestamp", "event_bundle_sequence_id", "batch_page_id", "batch_ordering_id", "batch_event_index"),

@@ -8,7 +8,7 @@ import pytest
 from ga_exports import ga360_hit, ga360_product, ga360_row
 
 from feature_repo.contract import check
-from ingestion.ga360 import EVENT_OF_ACTION, GA360
+from ingestion.exports.ga360 import EVENT_OF_ACTION, GA360
 
 ORDER = {
     "transactionId": "T-1",

@@ -9,7 +9,7 @@ import pytest
 from ga_exports import FIRST_MICROS, ga4_item, ga4_row
 
 from feature_repo.contract import check
-from ingestion.ga4 import EVENT_OF_NAME, GA4
+from ingestion.exports.ga4 import EVENT_OF_NAME, GA4
 
 
 def events(*rows: dict[str, Any]) -> list[dict[str, Any]]:

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import pytest
 
 from feature_repo.sections.watching import HealthSettings
-from ingestion import health_checks as checks
-from ingestion.health_checks import (
+from ingestion.health import checks
+from ingestion.health.checks import (
     Check,
     Delay,
     Lag,

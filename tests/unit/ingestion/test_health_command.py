@@ -8,9 +8,10 @@ import json
 import pytest
 
 from feature_repo.settings import get_settings
-from ingestion import health, health_measures
-from ingestion.health_checks import Check, Lag, Measures, Status, StreamState
-from ingestion.health_kafka import Backlog, Message, message
+from ingestion.commands import health
+from ingestion.health import measures as health_measures
+from ingestion.health.checks import Check, Lag, Measures, Status, StreamState
+from ingestion.health.kafka import Backlog, Message, message
 from ingestion.locks import stream_paused
 
 WELL = Measures(at=1.5, stream=StreamState.RUNNING, lags=[Lag("events", 0, 3, 0.5)])

@@ -8,7 +8,7 @@ import pytest
 from own_stack import free_ports
 
 from feature_repo.errors import UnavailableError
-from ingestion.health_kafka import open_events_topic
+from ingestion.health.kafka import open_events_topic
 
 pytestmark = pytest.mark.usefixtures("fresh_settings")
 

@@ -20,8 +20,10 @@ from prometheus_client.parser import text_string_to_metric_families
 from feature_repo.sections.watching import HealthSettings
 from feature_repo.settings import get_settings
 from feature_repo.tables import QUARANTINE
-from ingestion import health, health_page, metrics
-from ingestion.health_checks import (
+from ingestion.commands import health
+from ingestion.health import metrics
+from ingestion.health import page as health_page
+from ingestion.health.checks import (
     Delay,
     Lag,
     Measures,
@@ -32,11 +34,11 @@ from ingestion.health_checks import (
     Violations,
     all_checks,
 )
-from ingestion.health_page import SECTIONS, History, render
-from ingestion.health_serving import Answer, Model, Quality, Service
-from ingestion.health_sparkline import sparkline
-from ingestion.health_status import Check, Status
-from ingestion.metrics import Trace, serve_metrics
+from ingestion.health.metrics import Trace, serve_metrics
+from ingestion.health.page import SECTIONS, History, render
+from ingestion.health.serving import Answer, Model, Quality, Service
+from ingestion.health.sparkline import sparkline
+from ingestion.health.status import Check, Status
 
 EVIL = '<script>alert("x")</script>'
 NOW = 1_700_000_000.0

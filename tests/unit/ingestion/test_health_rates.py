@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ingestion.health_checks import Rate
-from ingestion.health_rates import TOO_YOUNG, Count, Usual, rates, usual_of_day, usual_of_weeks, with_totals
+from ingestion.health.checks import Rate
+from ingestion.health.rates import TOO_YOUNG, Count, Usual, rates, usual_of_day, usual_of_weeks, with_totals
 
 FEED = ("topic", "View")
 

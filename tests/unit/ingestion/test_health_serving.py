@@ -16,9 +16,9 @@ from feature_repo.model_record import ABOUT, stored_models
 from feature_repo.promotions import promote
 from feature_repo.sections.watching import HealthSettings
 from feature_repo.settings import get_settings
-from ingestion import health_services
-from ingestion.health_serving import Answer, Model, Quality, Service, model_checks, service_checks
-from ingestion.health_status import Status
+from ingestion.health import services as health_services
+from ingestion.health.serving import Answer, Model, Quality, Service, model_checks, service_checks
+from ingestion.health.status import Status
 
 OK, ALARM, NOT_JUDGED = Status.OK, Status.ALARM, Status.NOT_JUDGED
 LIMITS = HealthSettings()

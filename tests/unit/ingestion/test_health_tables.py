@@ -14,9 +14,9 @@ from feature_repo.aggregates import Entity
 from feature_repo.contract import LIST_VIEWED, ORDERED, VIEWED
 from feature_repo.sections.watching import HealthSettings
 from feature_repo.tables import CATALOG, EVENTS, QUARANTINE, Table
-from ingestion.health_checks import Delay, Rate, Status, Violations, delay_checks, rate_checks, violation_checks
-from ingestion.health_rates import TOO_YOUNG
-from ingestion.health_tables import (
+from ingestion.health.checks import Delay, Rate, Status, Violations, delay_checks, rate_checks, violation_checks
+from ingestion.health.rates import TOO_YOUNG
+from ingestion.health.tables import (
     LiveEvents,
     Span,
     first_change_after,

@@ -13,8 +13,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from feature_repo.errors import UnavailableError
 from feature_repo.sections.watching import HealthSettings
-from ingestion import metrics
-from ingestion.health_checks import (
+from ingestion.health import metrics
+from ingestion.health.checks import (
     Delay,
     Lag,
     Measures,
@@ -25,9 +25,9 @@ from ingestion.health_checks import (
     Violations,
     all_checks,
 )
-from ingestion.health_measures import Evaluation
-from ingestion.health_serving import Answer, Model, Quality, Service
-from ingestion.metrics import HealthCollector, serve_metrics
+from ingestion.health.measures import Evaluation
+from ingestion.health.metrics import HealthCollector, serve_metrics
+from ingestion.health.serving import Answer, Model, Quality, Service
 
 MEASURES = Measures(
     at=1_700_000_000.0,

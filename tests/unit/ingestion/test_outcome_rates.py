@@ -11,8 +11,8 @@ from deltalake import write_deltalake
 from few_events import START
 
 from feature_repo import tables
-from ingestion import outcome_metrics
-from ingestion.outcome_rates import Unanswered, mean, outcomes_by, share
+from ingestion.outcomes import metrics as outcome_metrics
+from ingestion.outcomes.rates import Unanswered, mean, outcomes_by, share
 
 
 def row(number: int, person: str, clicks: str, answered: bool = True, variant: str = "a") -> dict[str, object]:

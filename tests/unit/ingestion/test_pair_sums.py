@@ -13,7 +13,7 @@ import pytest
 from feature_repo.aggregates import NEXT
 from feature_repo.contract import CLICKED, LIST_VIEWED, VIEWED
 from feature_repo.tables import EVENTS, ITEM_TRANSITIONS
-from ingestion.pair_sums import INTERACTIONS, PairSums, interactions_in
+from ingestion.features.pair_sums import INTERACTIONS, PairSums, interactions_in
 
 START = int(datetime(2026, 1, 1, tzinfo=UTC).timestamp() * 1000)
 MINUTE = 60_000

@@ -16,10 +16,10 @@ from feature_repo.aggregates import RECENT, Entity, decayed_sums
 from feature_repo.errors import DefinitionError, InputError, UnavailableError
 from feature_repo.tables import ACTIVITY, CUSTOMER_ACTIVITY, CUSTOMER_EXPOSURE, EVENTS, ITEM_ACTIVITY
 from ingestion import offsets
+from ingestion.commands.parity import add_arguments, run
 from ingestion.locks import stream_paused
-from ingestion.parity import add_arguments, run
-from ingestion.parity_comparison import compare, sample
-from ingestion.parity_report import ParityReport
+from ingestion.parity.comparison import compare, sample
+from ingestion.parity.report import ParityReport
 
 pytestmark = pytest.mark.usefixtures("warehouse")
 

@@ -13,7 +13,7 @@ _AUTOGROUP = Path("/proc/self/autogroup")
 _LOWERED = """
 import os, subprocess, sys
 from pathlib import Path
-from ingestion.priority import give_way
+from ingestion.streaming.priority import give_way
 
 os.nice({before})
 give_way(7)

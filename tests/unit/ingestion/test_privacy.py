@@ -21,14 +21,16 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from feature_repo import tables
 from feature_repo.errors import UnavailableError
 from feature_repo.settings import get_settings
-from ingestion import backfill, history, offsets
+from ingestion import offsets
+from ingestion.commands import backfill
 from ingestion.erased_rows import FILES, erased_rows, items_with_erased
-from ingestion.identity import Identities, Tie
+from ingestion.features import history
+from ingestion.features.identity import Identities, Tie
 from ingestion.privacy import erasing
 from ingestion.privacy.record import ErasureRecord, record_path
 from ingestion.privacy.spans import ALWAYS, Theirs, theirs
 from ingestion.privacy.tombstones import Tombstones
-from ingestion.quarantining import refused_rows
+from ingestion.quarantine.writing import refused_rows
 
 NOON = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=1)
 

@@ -11,7 +11,7 @@ from starlette.testclient import TestClient
 from feature_repo.sections.intake import PrivacySettings
 from feature_repo.sections.servers import KafkaSettings
 from feature_repo.settings import Settings
-from ingestion.collector_app import create_app
+from ingestion.collector.app import create_app
 from ingestion.privacy.record import ErasureRecord
 
 KEY = "privacy-key"

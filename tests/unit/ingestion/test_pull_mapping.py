@@ -13,7 +13,7 @@ from ingestion.crm import config
 from ingestion.crm.drift import Shape, used_paths
 from ingestion.crm.mapping import event_of, moment, wanted
 from ingestion.crm.state import KnownField
-from ingestion.health_checks import ApiPull, Status, pull_checks
+from ingestion.health.checks import ApiPull, Status, pull_checks
 
 ORDER: dict[str, Any] = {
     "id": 450789469,

@@ -16,10 +16,12 @@ from feature_repo.contract import Reason
 from feature_repo.errors import InputError
 from feature_repo.settings import get_settings
 from feature_repo.tables import EVENTS, QUARANTINE
-from ingestion import offsets, quarantine, quarantine_replay
+from ingestion import offsets
+from ingestion.commands import quarantine
 from ingestion.locks import putting_back
-from ingestion.quarantine_reasons import objection
-from ingestion.quarantine_store import Selection, counts, note_replayed, refused, states
+from ingestion.quarantine import replay as quarantine_replay
+from ingestion.quarantine.reasons import objection
+from ingestion.quarantine.store import Selection, counts, note_replayed, refused, states
 
 NOON = datetime(2026, 5, 4, 12, tzinfo=UTC)
 GOOD = {

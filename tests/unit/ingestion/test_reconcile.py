@@ -15,9 +15,10 @@ from deltalake import DeltaTable, write_deltalake
 from feature_repo.errors import UnavailableError
 from feature_repo.settings import get_settings
 from feature_repo.tables import EVENTS, LEDGER, QUARANTINE, Table
-from ingestion import offsets, reconcile
+from ingestion import offsets
+from ingestion.commands import reconcile
+from ingestion.commands.reconcile import Reconciliation
 from ingestion.offsets import Offsets
-from ingestion.reconcile import Reconciliation
 
 NOON = datetime(2026, 5, 4, 12, tzinfo=UTC)
 

@@ -12,7 +12,7 @@ import pytest
 from feature_repo.aggregates import RECENT, Action, Entity
 from feature_repo.contract import ADDED, CLICKED, LIST_VIEWED, ORDERED, VIEWED
 from feature_repo.tables import EVENTS
-from ingestion.reference import REQUESTS, chain, recompute, schema
+from ingestion.parity.reference import REQUESTS, chain, recompute, schema
 
 NOON = datetime(2026, 6, 10, 12, tzinfo=UTC)
 HOUR = 3600.0

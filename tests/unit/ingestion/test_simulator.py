@@ -20,8 +20,8 @@ import pytest
 from feature_repo.contract import CLICKED, EVENTS, LIST_VIEWED, ORDERED, REVIEWED, check
 from feature_repo.errors import InputError
 from feature_repo.settings import PROJECT_ROOT
-from ingestion.event_files import discover
-from ingestion.event_reader import Days, EventReader
+from ingestion.recorded.files import discover
+from ingestion.recorded.reader import Days, EventReader
 from ingestion.simulator.history import write_history
 from ingestion.simulator.live import Traffic
 from ingestion.simulator.shop import Shop, ShopParameters

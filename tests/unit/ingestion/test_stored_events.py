@@ -9,8 +9,8 @@ import pytest
 from deltalake import write_deltalake
 
 from feature_repo.tables import EVENTS
+from ingestion.events.stored_events import stored_events
 from ingestion.sql import one_of
-from ingestion.stored_events import stored_events
 
 NOON = datetime(2026, 5, 4, 12, tzinfo=UTC)
 

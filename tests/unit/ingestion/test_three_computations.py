@@ -25,11 +25,13 @@ from hypothesis import strategies as st
 from feature_repo.aggregates import Entity
 from feature_repo.contract import ADDED, CLICKED, LIST_VIEWED, ORDERED, REMOVED, VIEWED, WISHLISTED
 from feature_repo.tables import ACTIVITY, EVENTS
-from ingestion import history, offsets, reference
-from ingestion.contributions import contributing
-from ingestion.feature_engine import CustomerFeatures, ItemFeatures
-from ingestion.identity import ties_in
-from ingestion.recent_ids import RecentIds, place_numbers
+from ingestion import offsets
+from ingestion.events.recent_ids import RecentIds, place_numbers
+from ingestion.features import history
+from ingestion.features.contributions import contributing
+from ingestion.features.engine import CustomerFeatures, ItemFeatures
+from ingestion.features.identity import ties_in
+from ingestion.parity import reference
 
 START = datetime(2025, 1, 1, tzinfo=UTC)
 USERS, VISITORS, PRODUCTS = ["ada", "bob", "eve"], ["v1", "v2"], ["p1", "p2", "p3", "ä"]

@@ -20,8 +20,8 @@ from feature_repo.findings import Finding, Status, violated
 from feature_repo.sections.watching import ValidationSettings
 from feature_repo.settings import HOME_VARIABLE, get_settings
 from ingestion.__main__ import main
-from ingestion.validate import check_tables
-from ingestion.validation_sets import judge_volumes, volumes
+from ingestion.commands.validate import check_tables
+from ingestion.validation.sets import judge_volumes, volumes
 
 SHOP = Shop(12, seed=5)
 NOW = offline_data.now()
@@ -245,7 +245,7 @@ def test_without_tables_it_cannot_run(
 
 def test_large_tables_are_read_in_batches(shop: None) -> None:
     from feature_repo.expectations import expected_of_tables
-    from ingestion import validate
+    from ingestion.commands import validate
 
     expected = next(one for one in expected_of_tables(NOW) if one.name == "events")
     batches = validate._batches(expected, NOW - timedelta(days=5))

@@ -9,7 +9,7 @@ from kafka.future import Future
 
 from feature_repo.answered import of_message, to_message
 from feature_repo.sections.servers import KafkaSettings
-from ingestion.answers import rows_of
+from ingestion.outcomes.answers import rows_of
 from serving import answer_log, metrics
 from serving.answer_log import AnswerLog, record_of
 from serving.answers import Item

@@ -1,0 +1,136 @@
+"""Reading a catalogue: a file, or files of a Delta table, as rows for :func:`ingestion.catalog.store.upsert`."""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Iterable, Mapping
+from functools import cache
+from pathlib import Path, PurePath
+from urllib.parse import unquote
+
+import duckdb
+import pyarrow as pa
+import pyarrow.dataset as ds
+from deltalake import DeltaTable
+from deltalake.exceptions import DeltaError, DeltaProtocolError
+
+from feature_repo.errors import InputError
+from ingestion.catalog.places import Place
+
+_PRODUCT_ID = "trim(CAST(product_id AS VARCHAR))"
+_READERS = {"Parquet": "read_parquet", "CSV": "read_csv", "JSON": "read_json"}
+_OPTIONAL = {
+    "name": "VARCHAR",
+    "category": "VARCHAR",
+    "brand": "VARCHAR",
+    "price": "DOUBLE",
+    "currency": "VARCHAR",
+    "stock": "BIGINT",
+    "updated_at": "TIMESTAMPTZ",
+    "created_at": "TIMESTAMPTZ",
+}
+
+
+def read_file(path: Path, kind: str) -> pa.Table:
+    """The rows of a file, in its order.
+
+    Args:
+        kind: Parquet, CSV or JSON.
+
+    Raises:
+        InputError: the file cannot be read, or has no product ids.
+    """
+    try:
+        # DuckDB takes a path for a pattern.
+        return _rows(
+            _connection().sql(f"SELECT * FROM {_READERS[kind]}(?)", params=[glob.escape(str(path))]), path.name
+        )
+    except duckdb.Error as error:
+        raise InputError(f"{path.name} cannot be read as a catalogue: {error}") from error
+
+
+def data_files(table: DeltaTable) -> dict[str, int]:
+    """The files that this version of a Delta table is made of, with the times at which they were added."""
+    added = pa.table(table.get_add_actions())
+    # In the log, paths are URLs.
+    paths, times = added["path"].to_pylist(), added["modification_time"].cast(pa.int64()).to_pylist()
+    return {unquote(path): added_at for path, added_at in zip(paths, times, strict=True)}
+
+
+def read_delta(table: DeltaTable, place: Place, files: Mapping[str, int]) -> pa.Table:
+    """The rows of some of the :func:`data_files` of a table, oldest first; of all where they cannot be told apart.
+
+    Raises:
+        InputError: the table cannot be read, or has no product ids.
+    """
+    try:
+        try:
+            whole = table.to_pyarrow_dataset()
+            parts = [fragment for fragment in whole.get_fragments() if fragment.path in files]
+            parts.sort(key=lambda fragment: files[fragment.path])
+            source: ds.Dataset | pa.RecordBatchReader = ds.FileSystemDataset(parts, whole.schema, whole.format)
+        except DeltaProtocolError:
+            # Deletion vectors and mapped columns: only the table's own reader knows them.
+            source = pa.RecordBatchReader.from_stream(table.scan())
+        return _rows(_connection().from_arrow(source), PurePath(place.key).name)
+    except (DeltaError, duckdb.Error, pa.ArrowException, OSError) as error:
+        raise InputError(f"{place.key} cannot be read as a catalogue: {place.explain(error)}") from None
+
+
+def listed_in_delta(table: DeltaTable, place: Place, rows: pa.Table) -> set[str]:
+    """All products of a table; ``rows`` are all there are where files cannot be told apart.
+
+    Raises:
+        InputError: the table cannot be read.
+    """
+    try:
+        ids = _connection().from_arrow(table.to_pyarrow_dataset().scanner(columns=["product_id"]).to_reader())
+    except DeltaProtocolError:
+        return set(rows["product_id"].to_pylist())
+    except (DeltaError, pa.ArrowException, OSError) as error:
+        raise InputError(f"{place.key} cannot be read as a catalogue: {place.explain(error)}") from None
+    try:
+        found = ids.query("ids", f"SELECT DISTINCT {_PRODUCT_ID} AS product_id FROM ids WHERE {_PRODUCT_ID} <> ''")
+        return set(found.to_arrow_table()["product_id"].to_pylist())
+    except (duckdb.Error, pa.ArrowException, OSError) as error:
+        raise InputError(f"{place.key} cannot be read as a catalogue: {place.explain(error)}") from None
+
+
+def latest_said(tables: Iterable[pa.Table]) -> pa.Table:
+    """All rows together; of those that tell of the same product at the same time, only the last."""
+    rows = pa.concat_tables(tables)
+    rows = rows.append_column("place", pa.array(range(rows.num_rows), pa.int64()))
+    last = "row_number() OVER (PARTITION BY product_id, event_timestamp ORDER BY place DESC) = 1"
+    said = _connection().from_arrow(rows).query("said", f"SELECT * EXCLUDE (place) FROM said QUALIFY {last}")
+    return said.to_arrow_table()
+
+
+@cache
+def _connection() -> duckdb.DuckDBPyConnection:
+    """One for all files: to open it takes longer than to read a small one."""
+    connection = duckdb.connect()
+    connection.execute("SET TimeZone = 'UTC'")
+    return connection
+
+
+def _rows(source: duckdb.DuckDBPyRelation, name: str) -> pa.Table:
+    columns = source.columns
+    if "product_id" not in columns:
+        raise InputError(f"{name} has no column product_id; it has {', '.join(columns)}")
+    selected = [
+        f"CAST({column} AS {kind}) AS {column}" if column in columns else f"NULL::{kind} AS {column}"
+        for column, kind in _OPTIONAL.items()
+    ]
+    return source.query(
+        "source",
+        f"""
+        WITH rows AS (
+            SELECT {_PRODUCT_ID} AS product_id, {", ".join(selected)}, row_number() OVER () AS place
+            FROM source
+        )
+        SELECT * EXCLUDE (updated_at, created_at, place), 'catalog' AS origin,
+            updated_at AS event_timestamp,
+            epoch(coalesce(created_at, min(updated_at) OVER (PARTITION BY product_id))) AS first_seen_at
+        FROM rows WHERE product_id <> '' ORDER BY place
+        """,
+    ).to_arrow_table()

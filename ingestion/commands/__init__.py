@@ -1,0 +1,1 @@
+"""What ``python -m ingestion`` runs: a module per command."""

@@ -1,0 +1,1 @@
+"""Events that arrived: checked against the contract, told from duplicates, completed from the catalogue, stored."""

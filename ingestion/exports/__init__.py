@@ -1,0 +1,1 @@
+"""What other systems exported, as files of contract events."""

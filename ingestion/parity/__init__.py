@@ -1,0 +1,1 @@
+"""Stored features beside the same features computed anew from the raw events."""

@@ -1,0 +1,1 @@
+"""Recorded events: finding their files, reading them in order of time, sending them to Kafka."""

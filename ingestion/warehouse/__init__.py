@@ -1,0 +1,1 @@
+"""Feature tables as plain tables of a warehouse, for analysts and for Feast."""
