@@ -1,4 +1,4 @@
-"""The collector's HTTP API, as an ASGI application: what Segment's and RudderStack's trackers send, into Kafka.
+"""The collector's HTTP API, as an ASGI application: what Segment's, RudderStack's and Jitsu's trackers send, into Kafka.
 
 An answer of 200 means that Kafka has acknowledged every event of the request.
 """
@@ -32,8 +32,12 @@ from ingestion.privacy.routes import CustomerRoutes
 from ingestion.producer import message_key
 
 CALL_TYPES: tuple[str, ...] = get_args(Event.model_fields["type"].annotation)
-# Browsers' trackers call by the first letter: /v1/t for /v1/track.
-CALLS = {f"/v1/{path}": name for name in CALL_TYPES for path in (name, name[0])}
+# Segment's tracker for browsers calls by the first letter, /v1/t for /v1/track; Jitsu's has addresses of its own.
+CALLS = {
+    path: name
+    for name in CALL_TYPES
+    for path in (f"/v1/{name}", f"/v1/{name[0]}", f"/api/s/{name}", f"/api/s/s2s/{name}")
+}
 # Segment's libraries for servers; those for browsers and phones; both vendors' imports; RudderStack's beacons.
 BATCHES = ("/v1/batch", "/v1/b", "/v1/import", "/beacon/v1/batch")
 RETRY_AFTER_SECONDS = 1

@@ -31,15 +31,17 @@ class Refusal(Exception):
 async def read_json(request: Request, limits: CollectorSettings) -> dict[str, Any]:
     """The request's JSON object, once its sender has shown the write key.
 
-    The key is the user name of basic auth, or ``writeKey`` in the address (a beacon has no headers of its own) or in
-    the body, as browsers' trackers send it.
+    The key is the user name of basic auth, what stands before a colon in the header ``X-Write-Key`` (Jitsu's trackers
+    want two words), or ``writeKey`` in the address (a beacon has no headers of its own) or in the body, as browsers'
+    trackers send it.
 
     Raises:
         Refusal: 401, 400 or 413.
     """
     shown = key_shown(request.headers.get("authorization"))
     if shown is None:
-        shown = request.query_params.get(WRITE_KEY)
+        in_header = request.headers.get("x-write-key")
+        shown = in_header.partition(":")[0] if in_header else request.query_params.get(WRITE_KEY)
     if shown is not None:
         _check_key(shown, limits)
     body = await _read_body(request, limits.max_body_bytes)
@@ -62,7 +64,7 @@ def _check_key(shown: Any, limits: CollectorSettings) -> None:
         raise Refusal(
             401,
             "unauthorized",
-            "send the write key as the user name of basic auth, or as writeKey in the body or the address",
+            "send the write key as the user name of basic auth, as X-Write-Key, or as writeKey in the body or the address",
             headers=CHALLENGE,
         )
 

@@ -1,4 +1,4 @@
-"""The trackers of Segment and RudderStack for browsers, and beacons, in a real browser."""
+"""The trackers of Segment, RudderStack and Jitsu for browsers, and beacons, in a real browser."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from tracker_tools import CALL_TYPES, KEY, browser
 from feature_repo.contract import check
 
 RUDDERSTACK = ("page", "track", "identify", "track", "group", "alias")
+JITSU = ("page", "track", "identify", "track", "group")
 
 
 @pytest.fixture
@@ -71,6 +72,14 @@ def test_rudderstack(tmp_path: Path, pages: PageServer, topic: EventsTopic, beac
     assert Counter(record.event["type"] for record in records) == Counter(RUDDERSTACK)
     assert [check(record.event) for record in records] == [None] * len(records)
     assert ("/left" in pages.visited) == (beacon == "yes")
+
+
+def test_jitsu(tmp_path: Path, pages: PageServer, topic: EventsTopic) -> None:
+    with pages.shown(tmp_path, "jitsu.html", key=KEY):
+        records = arrived(topic, len(JITSU))
+    check_common(records, pages)
+    assert Counter(record.event["type"] for record in records) == Counter(JITSU)
+    assert [check(record.event) for record in records] == [None] * len(records)
 
 
 def test_a_page_that_is_left(tmp_path: Path, pages: PageServer, topic: EventsTopic) -> None:

@@ -1,4 +1,4 @@
-"""Segment's library for Node."""
+"""Segment's and Jitsu's libraries for Node."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from feature_repo.contract import check
 COUNT = 100
 
 
-def run(url: str, key: str) -> dict[str, Any]:
-    """What the library says of the events of ``node_calls.mjs``."""
-    words = [node(), str(FOLDER / "node_calls.mjs"), url, key, str(COUNT)]
+def run(script: str, *words: str) -> dict[str, Any]:
+    """What the library says of the events that a script sends."""
+    words = (node(), str(FOLDER / script), *words)
     done = subprocess.run(words, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     said: dict[str, Any] = json.loads(done.stdout)
@@ -25,7 +25,7 @@ def run(url: str, key: str) -> dict[str, Any]:
 
 
 def test_every_event_arrives_once_under_its_customer(collector_url: str, topic: EventsTopic) -> None:
-    said = run(collector_url, KEY)
+    said = run("segment_calls.mjs", collector_url, KEY, str(COUNT))
     assert said["errors"] == []
     records = topic.read()
     arrived = {record.event["messageId"]: record.event for record in records}
@@ -46,7 +46,17 @@ def test_every_event_arrives_once_under_its_customer(collector_url: str, topic: 
 
 
 def test_a_wrong_write_key_delivers_nothing(collector_url: str, topic: EventsTopic) -> None:
-    said = run(collector_url, "wrong")
+    said = run("segment_calls.mjs", collector_url, "wrong", str(COUNT))
     assert said["delivered"] == []
     assert "[401]" in said["errors"][0]
     assert topic.read() == []
+
+
+def test_jitsu(collector_url: str, topic: EventsTopic) -> None:
+    assert run("jitsu_calls.mjs", collector_url, KEY) == {"errors": []}
+    records = topic.read()
+    assert sorted(record.event["type"] for record in records) == ["group", "identify", "page", "track", "track"]
+    assert [check(record.event) for record in records] == [None] * len(records)
+    assert {record.event.get("userId") for record in records} == {None, "ada"}
+    assert len({record.event["anonymousId"] for record in records}) == 1
+    assert all(KEY.encode() not in record.value for record in records)

@@ -69,6 +69,14 @@ def test_write_key_in_the_address(client: TestClient) -> None:
     assert client.post("/v1/track?writeKey=wrong", json=VIEW).status_code == 503  # basic auth has the last word
 
 
+def test_write_key_in_a_header(client: TestClient) -> None:
+    anonymous = TestClient(client.app)
+    for shown, status in ((KEY, 503), (f"{KEY}:secret", 503), ("wrong", 401), (f"wrong:{KEY}", 401), ("", 401)):
+        document = {**VIEW, "writeKey": "as shown to people"} if shown else VIEW
+        answer = anonymous.post("/api/s/s2s/track", json=document, headers={"X-Write-Key": shown})
+        assert answer.status_code == status
+
+
 def test_more_requests_than_agreed_are_to_come_again() -> None:
     limits = CollectorSettings(write_key=KEY, requests_per_second=2)
     settings = Settings(kafka=KafkaSettings(bootstrap="127.0.0.1:1"), collector=limits)
