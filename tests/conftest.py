@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,8 @@ from own_stack import OwnStack
 
 from feature_repo.settings import Settings, get_settings
 
+# No Java process of the tests lives long enough for compiling a second time, for speed, to pay.
+os.environ["JDK_JAVA_OPTIONS"] = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
 INTEGRATION = Path(__file__).parent / "integration"
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -12,7 +11,7 @@ from typing import Any
 
 from kafka import KafkaAdminClient, TopicPartition
 from kafka.errors import KafkaError
-from own_stack import QUICK_JAVA, free_ports
+from own_stack import free_ports
 from waiting import until
 
 from deploy import kafka_broker
@@ -57,15 +56,11 @@ class Broker:
         with Path(properties).open("a") as file:  # of a key that is there twice, the last counts
             file.writelines(f"{key}={value}\n" for key, value in own.items())
         arguments = ["format", "--config", properties, "--cluster-id", cluster_id]
-        return subprocess.Popen(
-            [*java, "kafka.tools.StorageTool", *arguments], env=os.environ | QUICK_JAVA, stdout=subprocess.DEVNULL
-        )
+        return subprocess.Popen([*java, "kafka.tools.StorageTool", *arguments], stdout=subprocess.DEVNULL)
 
     def start(self) -> None:
         with (self.settings.home / "log").open("a") as log:
-            self.process = subprocess.Popen(
-                kafka_broker.command(self.settings), env=os.environ | QUICK_JAVA, stdout=log, stderr=log
-            )
+            self.process = subprocess.Popen(kafka_broker.command(self.settings), stdout=log, stderr=log)
 
     def kill(self) -> None:
         """With SIGKILL."""

@@ -39,8 +39,6 @@ PATIENT = {
     f"{ENV_PREFIX}SERVING__READ_TIMEOUT_MS": "500",
     f"{ENV_PREFIX}STREAM__NICENESS": "0",  # nor shall a stream wait for those tests
 }
-# For Java processes that live for a minute, in which compiling for speed does not pay.
-QUICK_JAVA = {"JDK_JAVA_OPTIONS": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"}
 
 
 def variables_of(settings: Mapping[str, object]) -> dict[str, str]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pyspark
-from own_stack import QUICK_JAVA, free_ports
+from own_stack import free_ports
 from waiting import until
 
 START_SECONDS = 240.0
@@ -54,7 +54,7 @@ def spark_cluster(folder: Path, workers: int = 2) -> Iterator[SparkCluster]:
 def _start(running: ExitStack, folder: Path, name: str, *arguments: str) -> subprocess.Popen[bytes]:
     folder.mkdir()
     own = {"SPARK_HOME": str(SPARK_HOME), "SPARK_LOCAL_IP": "127.0.0.1", "SPARK_DAEMON_MEMORY": "256m"}
-    own |= {"SPARK_DAEMON_JAVA_OPTS": "-Dspark.master.rest.enabled=false", **QUICK_JAVA}
+    own |= {"SPARK_DAEMON_JAVA_OPTS": "-Dspark.master.rest.enabled=false"}
     others = {key: value for key, value in os.environ.items() if not key.startswith(("SPARK_", "SHELFWISE_"))}
     command = [str(SPARK_HOME / "bin" / "spark-class"), f"org.apache.spark.deploy.{name}"]
     command += ["--host", "127.0.0.1", "--webui-port", "0", *arguments]

@@ -15,7 +15,7 @@ from typing import Any
 import httpx
 from deltalake import DeltaTable
 from ingestion_processes import collector, start
-from own_stack import QUICK_JAVA, OwnStack
+from own_stack import OwnStack
 from waiting import until
 
 from feature_repo import tables
@@ -25,7 +25,7 @@ KEY = "demo-write-key"
 CUSTOMERS = [f"c{number}" for number in range(12)]
 PATIENCE_SECONDS = 300.0
 # What is accepted is stored soon.
-FREQUENT = {"SHELFWISE_STREAM__OFFLINE_SECONDS": "1", "SHELFWISE_STREAM__ARCHIVE_SECONDS": "1", **QUICK_JAVA}
+FREQUENT = {"SHELFWISE_STREAM__OFFLINE_SECONDS": "1", "SHELFWISE_STREAM__ARCHIVE_SECONDS": "1"}
 
 
 @dataclass
