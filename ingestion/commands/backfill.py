@@ -8,21 +8,15 @@ from __future__ import annotations
 import argparse
 import tempfile
 import time
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from feature_repo.errors import InputError
-from feature_repo.settings import get_settings
 from feature_repo.time_arguments import moment
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame, SparkSession
-
     from ingestion.features.history import History
     from ingestion.online import OnlineStore
     from ingestion.recorded.files import EventFiles
@@ -32,8 +26,6 @@ _SPARK = {
     "spark.sql.adaptive.enabled": "true",
     "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
 }
-_EVENTS_PER_PART = 50_000
-_FILES = "file:"
 _CONTRACT = "contract"
 _EXPORTS = {"ga4": "Google Analytics 4's BigQuery export", "ga360": "that of Universal Analytics 360"}
 
@@ -105,20 +97,23 @@ def _contract_events(found: EventFiles, args: argparse.Namespace) -> Iterator[Ev
         yield found
         return
     from ingestion.exports.conversion import converted
+    from ingestion.session import work_folder
 
-    with converted(found, args.path, args.format, _folder()) as files:
+    with converted(found, args.path, args.format, work_folder()) as files:
         yield files
 
 
 def _load(files: EventFiles, args: argparse.Namespace) -> None:
     from ingestion.locks import stream_paused
+    from ingestion.recorded.loading import Selection, load
     from ingestion.session import open_spark
 
+    selection = Selection(args.since, args.until, args.shift)
     with _step("starting Spark"):
         spark = open_spark("shelfwise-backfill", _SPARK)
     try:
         with stream_paused(), _step(f"loading events from {args.path}"):
-            outcome = load(spark, files, args)
+            outcome = load(spark, files, args.path, selection, args.offline_only)
     finally:
         spark.stop()
     print(
@@ -136,8 +131,9 @@ def _recompute(online: OnlineStore | None) -> None:
     from ingestion.features import history
     from ingestion.locks import stream_paused
     from ingestion.privacy.record import erased_so_far
+    from ingestion.session import work_folder
 
-    with tempfile.TemporaryDirectory(prefix="history-", dir=_folder()) as folder:
+    with tempfile.TemporaryDirectory(prefix="history-", dir=work_folder()) as folder:
         while True:
             erased = erased_so_far()
             computed = _computed(Path(folder))
@@ -160,151 +156,6 @@ def _computed(folder: Path) -> History:
     with _step("computing features over all stored events"), progress_bar() as progress:
         task = progress.add_task("events", total=None)
         return history.compute(folder, lambda done, total: progress.update(task, completed=done, total=total))
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What became of the events of a file; accepted = processed + quarantined + duplicates."""
-
-    accepted: int
-    processed: int
-    quarantined: int
-
-    @property
-    def duplicates(self) -> int:
-        return self.accepted - self.processed - self.quarantined
-
-
-def load(spark: SparkSession, files: EventFiles, args: argparse.Namespace) -> Outcome:
-    """Check, clean and store the events of ``files`` that are not stored yet."""
-    import pyarrow.compute as pc
-    import pyarrow.parquet as pq
-    from deltalake import write_deltalake
-    from rich.progress import track
-
-    from feature_repo.tables import EVENTS, LEDGER, QUARANTINE
-    from ingestion.catalog import store as catalog_store
-    from ingestion.events.archive import event_rows, ledger_row
-    from ingestion.events.enrichment import enriched
-    from ingestion.privacy.tombstones import Tombstones
-    from ingestion.quarantine.writing import publish, refused_rows
-
-    tombstones = Tombstones.load()
-    _settle_accounts()
-    processed = quarantined = 0
-    with tempfile.TemporaryDirectory(prefix="backfill-", dir=_folder()) as folder:
-        accepted = _prepare(spark, files, args, Path(folder) / "events")
-        for part in track(sorted(Path(folder).glob("events/*.parquet")), "  storing", transient=True):
-            rows = tombstones.refused(pq.read_table(part))
-            events = event_rows(rows.filter(rows["good"]))
-            refused = refused_rows(rows.filter(pc.invert(rows["good"])), tombstones)
-            catalog_store.learn(events, args.offline_only)
-            write_deltalake(EVENTS.uri, enriched(events), mode="append")
-            if refused.num_rows:
-                if not args.offline_only:
-                    publish(refused)
-                write_deltalake(QUARANTINE.uri, refused, mode="append")
-            processed, quarantined = processed + events.num_rows, quarantined + refused.num_rows
-        row = ledger_row(f"{_FILES}{args.path}", str(uuid.uuid4()), accepted, processed, quarantined)
-        write_deltalake(LEDGER.uri, row, mode="append")
-    return Outcome(accepted, processed, quarantined)
-
-
-def _settle_accounts() -> None:
-    """Enter into the ledger what a backfill stored that was killed before it could do so itself."""
-    import pyarrow.compute as pc
-    from deltalake import DeltaTable, write_deltalake
-
-    from feature_repo.tables import EVENTS, LEDGER, QUARANTINE
-    from ingestion.erased_rows import FILES, erased_rows
-    from ingestion.events.archive import ledger_row
-
-    stored = [
-        DeltaTable(table.uri).to_pyarrow_dataset().count_rows(filter=pc.field("partition").is_null())
-        for table in (EVENTS, QUARANTINE)
-    ]
-    stored[0] += erased_rows(DeltaTable(EVENTS.uri), FILES)
-    ledger = DeltaTable(LEDGER.uri).to_pyarrow_table()
-    entered = ledger.filter(pc.starts_with(ledger["source"], _FILES))
-    processed, quarantined = (
-        count - (pc.sum(entered[name]).as_py() or 0)
-        for count, name in zip(stored, ("processed", "quarantined"), strict=True)
-    )
-    if processed or quarantined:
-        row = ledger_row(f"{_FILES}interrupted", str(uuid.uuid4()), processed + quarantined, processed, quarantined)
-        write_deltalake(LEDGER.uri, row, mode="append")
-
-
-def _prepare(spark: SparkSession, files: EventFiles, args: argparse.Namespace, folder: Path) -> int:
-    """Check the events of ``files`` and leave those to be stored in ``folder``, in parts of bounded size.
-
-    Returns:
-        How many events there were, the duplicates included.
-    """
-    from pyspark import StorageLevel
-    from pyspark.sql import Window
-    from pyspark.sql import functions as F
-
-    from feature_repo.tables import EVENTS, QUARANTINE
-    from ingestion.events.archive import archivable
-    from ingestion.events.parsing import Limits, parse
-    from ingestion.events.recent_ids import STORED_KEY
-
-    parsed = parse(_raw(spark, files), Limits.configured())
-    # The rows are numbered as they are read: kept, so that a second pass sees the same numbers.
-    parsed = _selected(parsed, args.since, args.until, args.shift).persist(StorageLevel.DISK_ONLY)
-    accepted = parsed.count()
-    # Of two reports of an order the first counts, as in the stream.
-    earliest = Window.partitionBy("dedup_key").orderBy("timestamp", "source", "offset")
-    stored = spark.read.format("delta").load(EVENTS.uri).selectExpr(STORED_KEY)
-    good = parsed.where("good").withColumn("rank", F.row_number().over(earliest))
-    good = good.where("rank = 1").drop("rank").join(stored, "dedup_key", "left_anti")
-    kept = spark.read.format("delta").load(QUARANTINE.uri).selectExpr("source", "offset", "payload AS value")
-    refused = parsed.where("not good").join(kept, ["source", "offset", "value"], "left_anti")
-    unique = archivable(good.unionByName(refused))
-    writer = unique.repartition(F.to_date("timestamp")).write.option("maxRecordsPerFile", _EVENTS_PER_PART)
-    writer.parquet(str(folder))
-    parsed.unpersist()
-    return accepted
-
-
-def _folder() -> Path:
-    folder = get_settings().home / "spark"
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
-
-
-def _raw(spark: SparkSession, files: EventFiles) -> DataFrame:
-    """The files' rows in the shape that comes from Kafka: JSON text with its place of origin."""
-    from pyspark.sql import functions as F
-
-    paths = [str(path) for path in files.files]
-    if files.format == "parquet":
-        rows = spark.read.option("mergeSchema", "true").parquet(*paths)
-        value = F.to_json(F.struct("*"), {"timestampFormat": "yyyy-MM-dd'T'HH:mm:ss.SSSXXX"})
-    else:
-        rows = spark.read.text(paths)
-        value = F.col("value")
-    place = F.regexp_extract("_metadata.file_path", "((dt=[^/]+/)?[^/]+)$", 1)
-    return rows.select(
-        value.alias("value"),
-        F.current_timestamp().alias("received_at"),
-        F.concat(F.lit(_FILES), place).alias("source"),
-        F.lit(None).cast("int").alias("partition"),
-        F.monotonically_increasing_id().alias("offset"),
-    )
-
-
-def _selected(parsed: DataFrame, since: datetime | None, until: datetime | None, shift: float) -> DataFrame:
-    """The wanted span of time, moved; events without a usable time are kept, for the quarantine."""
-    from pyspark.sql import functions as F
-
-    time_of = F.col("timestamp")
-    if since:
-        parsed = parsed.where(time_of.isNull() | (time_of >= F.lit(since)))
-    if until:
-        parsed = parsed.where(time_of.isNull() | (time_of < F.lit(until)))
-    return parsed.withColumn("timestamp", F.timestamp_millis(F.unix_millis("timestamp") + int(shift * 1000)))
 
 
 @contextmanager

@@ -27,6 +27,7 @@ from ingestion.privacy import tables
 from ingestion.privacy.features import bring_online, erase_online, forget_online, recompute
 from ingestion.privacy.record import ErasureRecord, Request, record_path
 from ingestion.privacy.spans import Theirs, theirs
+from ingestion.session import work_folder
 
 log = logging.getLogger(__name__)
 _LOOK_SECONDS = 1.0
@@ -152,7 +153,7 @@ def _delete_leftovers() -> None:
     with nobody_loading() as alone:
         if alone:
             for kind in ("history-*", "backfill-*", "export-*"):
-                for folder in (get_settings().home / "spark").glob(kind):
+                for folder in work_folder().glob(kind):
                     shutil.rmtree(folder, ignore_errors=True)
         else:
             log.warning("a backfill is running: what earlier ones left on disk stays until the next erasure")

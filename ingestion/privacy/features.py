@@ -12,13 +12,13 @@ from redis.exceptions import ResponseError
 
 from feature_repo.errors import UnavailableError
 from feature_repo.redis_client import REDIS_ERRORS
-from feature_repo.settings import get_settings
 from feature_repo.tables import CUSTOMER_ACTIVITY, Table
 from ingestion import sql
 from ingestion.features import history
 from ingestion.online import OnlineStore
 from ingestion.privacy.spans import Theirs
 from ingestion.replacing import replace
+from ingestion.session import work_folder
 
 log = logging.getLogger(__name__)
 
@@ -28,9 +28,7 @@ def recompute(theirs: Theirs) -> dict[Table, pa.Table]:
 
     Most often nothing is left, and so no rows. On a shared device the others' rows are made again.
     """
-    folder = get_settings().home / "spark"
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="history-", dir=folder) as place:
+    with tempfile.TemporaryDirectory(prefix="history-", dir=work_folder()) as place:
         computed = history.compute_of_customers(theirs.affected, Path(place))
     for table, rows in computed.items():
         replace(table, sql.one_of("customer_id", theirs.affected), rows)

@@ -1,1 +1,1 @@
-"""Recorded events: finding their files, reading them in order of time, sending them to Kafka."""
+"""Recorded events: finding their files, reading them in order of time, loading them, sending them to Kafka."""

@@ -31,7 +31,7 @@ from feature_repo.settings import PROJECT_ROOT, get_settings
 from ingestion.__main__ import main
 from ingestion.catalog.store import current_rows
 from ingestion.changes.config import load
-from ingestion.commands.reconcile import reconcile
+from ingestion.reconciliation.comparison import reconcile
 
 NAMES = ("kafka", "redis", "connect", "cdc")
 CONNECTOR = "shelfwise-shop"

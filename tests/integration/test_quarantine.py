@@ -25,9 +25,9 @@ from feature_repo.settings import ENV_PREFIX, HOME_VARIABLE, PROJECT_ROOT, Setti
 from feature_repo.tables import EVENTS, LEDGER, QUARANTINE, QUARANTINE_REPLAYS, Table
 from ingestion import offsets
 from ingestion.commands import quarantine
-from ingestion.commands.reconcile import reconcile
 from ingestion.quarantine import known_events
 from ingestion.quarantine import replay as quarantine_replay
+from ingestion.reconciliation.comparison import reconcile
 
 NOW = datetime.now(UTC)
 GOOD = {

@@ -16,9 +16,11 @@ from feature_repo.errors import UnavailableError
 from feature_repo.settings import get_settings
 from feature_repo.tables import EVENTS, LEDGER, QUARANTINE, Table
 from ingestion import offsets
-from ingestion.commands import reconcile
-from ingestion.commands.reconcile import Reconciliation
+from ingestion.commands.reconcile import add_arguments, run
 from ingestion.offsets import Offsets
+from ingestion.reconciliation import comparison
+from ingestion.reconciliation.comparison import reconcile
+from ingestion.reconciliation.report import Reconciliation
 
 NOON = datetime(2026, 5, 4, 12, tzinfo=UTC)
 
@@ -36,8 +38,8 @@ def kafka(monkeypatch: pytest.MonkeyPatch) -> FakeKafka:
     """A topic of two partitions with ten messages."""
     fake = FakeKafka()
     monkeypatch.setattr(offsets, "in_kafka", lambda: (fake.first, fake.following))
-    monkeypatch.setattr(reconcile, "_SETTLE_SECONDS", 0.0)
-    monkeypatch.setattr(reconcile, "_POLL_SECONDS", 0.01)
+    monkeypatch.setattr(comparison, "_SETTLE_SECONDS", 0.0)
+    monkeypatch.setattr(comparison, "_POLL_SECONDS", 0.01)
     return fake
 
 
@@ -94,7 +96,7 @@ def well_kept(first: Offsets | None = None) -> None:
 
 def waits(monkeypatch: pytest.MonkeyPatch, happens: Callable[[float], None]) -> None:
     """Let something happen whenever the reconciliation waits; other threads of this process may wait as they like."""
-    monkeypatch.setattr(reconcile, "time", SimpleNamespace(monotonic=time.monotonic, sleep=happens))
+    monkeypatch.setattr(comparison, "time", SimpleNamespace(monotonic=time.monotonic, sleep=happens))
 
 
 def failing(result: Reconciliation) -> list[tuple[str, str, int]]:
@@ -105,7 +107,7 @@ def failing(result: Reconciliation) -> list[tuple[str, str, int]]:
 
 def test_well_kept_books_are_in_order() -> None:
     well_kept()
-    result = reconcile.reconcile()
+    result = reconcile()
     assert failing(result) == []
     assert result.waiting == 0
     accounts = {a.source: (a.accepted, a.processed, a.quarantined, a.duplicates) for a in result.accounts}
@@ -117,9 +119,9 @@ def test_well_kept_books_are_in_order() -> None:
 
 
 def test_empty_books_are_in_order(kafka: FakeKafka) -> None:
-    assert failing(reconcile.reconcile()) == []
+    assert failing(reconcile()) == []
     kafka.following = {0: 0, 1: 0}
-    assert failing(reconcile.reconcile(wait_seconds=0)) == []
+    assert failing(reconcile(wait_seconds=0)) == []
 
 
 STORED = ("stored events = processed", "shelfwise.events")
@@ -194,14 +196,14 @@ def change_account(column: str, value: int) -> Callable[[], object]:
 def test_what_is_wrong_is_found(damage: Callable[[], object], expected: list[tuple[str, str, int]]) -> None:
     well_kept()
     damage()
-    assert sorted(failing(reconcile.reconcile())) == sorted(expected)
+    assert sorted(failing(reconcile())) == sorted(expected)
 
 
 @pytest.mark.parametrize(("distance", "repeats"), [(timedelta(hours=6), 1), (timedelta(hours=6, milliseconds=1), 0)])
 def test_an_id_may_come_again_after_the_horizon(distance: timedelta, repeats: int) -> None:
     well_kept()
     write(EVENTS, [event(None, 7, message_id="m0-0", received_at=NOON + distance)])
-    (check,) = (check for check in reconcile.reconcile().checks if check.name.startswith("ids stored twice"))
+    (check,) = (check for check in reconcile().checks if check.name.startswith("ids stored twice"))
     assert check.found == repeats
 
 
@@ -209,13 +211,13 @@ def test_an_order_reported_under_two_message_ids_counts_once() -> None:
     well_kept()
     orders = [event(None, 7 + n, message_id=f"o{n}", event="Order Completed", order_id="17") for n in range(2)]
     write(EVENTS, orders)
-    assert (*ONCE_BY_ID, 1) in failing(reconcile.reconcile())
+    assert (*ONCE_BY_ID, 1) in failing(reconcile())
 
 
 def test_a_topic_that_was_not_read_from_its_beginning(kafka: FakeKafka) -> None:
     kafka.first, kafka.following = {0: 100, 1: 20}, {0: 106, 1: 24}
     well_kept(kafka.first)
-    result = reconcile.reconcile()
+    result = reconcile()
     assert failing(result) == []
     (check,) = (check for check in result.checks if (check.name, check.subject) == COVERED)
     assert (check.expected, check.found) == (10, 10)
@@ -225,21 +227,21 @@ def test_a_topic_that_was_not_read_from_its_beginning(kafka: FakeKafka) -> None:
 def test_a_beginning_that_kafka_still_has_must_have_been_read(kafka: FakeKafka) -> None:
     kafka.following = {0: 106, 1: 24}
     well_kept({0: 100, 1: 20})
-    assert failing(reconcile.reconcile()) == [(*COVERED, -120)]
+    assert failing(reconcile()) == [(*COVERED, -120)]
 
 
 def test_a_topic_made_anew_is_told_from_a_loss(kafka: FakeKafka) -> None:
     well_kept()
     kafka.following = {0: 1, 1: 4}
-    assert failing(reconcile.reconcile()) == [("stored beyond the topic's end", "events", 5)]
+    assert failing(reconcile()) == [("stored beyond the topic's end", "events", 5)]
 
 
 def test_what_waits_is_an_error_only_when_it_was_waited_for(kafka: FakeKafka) -> None:
     well_kept()
     kafka.following = {0: 8, 1: 4, 2: 1}
-    result = reconcile.reconcile()
+    result = reconcile()
     assert (result.waiting, failing(result)) == (3, [])
-    assert failing(reconcile.reconcile(wait_seconds=0.05)) == [("messages waiting in Kafka", "all tables", 3)]
+    assert failing(reconcile(wait_seconds=0.05)) == [("messages waiting in Kafka", "all tables", 3)]
 
 
 def test_waiting_ends_when_the_tables_have_what_was_there_at_the_start(
@@ -255,13 +257,13 @@ def test_waiting_ends_when_the_tables_have_what_was_there_at_the_start(
         kafka.following = {0: 20, 1: 4}
 
     waits(monkeypatch, stream)
-    result = reconcile.reconcile(wait_seconds=60)
+    result = reconcile(wait_seconds=60)
     assert (result.waiting, failing(result)) == (11, [])
 
 
 def test_tables_that_are_being_written_are_looked_at_again(monkeypatch: pytest.MonkeyPatch) -> None:
     well_kept()
-    monkeypatch.setattr(reconcile, "_SETTLE_SECONDS", 60.0)
+    monkeypatch.setattr(comparison, "_SETTLE_SECONDS", 60.0)
     write(EVENTS, [event(0, 6)], {0: 7, 1: 4})
 
     def stream(_seconds: float) -> None:
@@ -269,15 +271,15 @@ def test_tables_that_are_being_written_are_looked_at_again(monkeypatch: pytest.M
         write(LEDGER, [batch("0:7 1:4", 1, 1, 0)], {0: 7, 1: 4})
 
     waits(monkeypatch, stream)
-    assert failing(reconcile.reconcile()) == [("stored beyond the topic's end", "events", 1)]
+    assert failing(reconcile()) == [("stored beyond the topic's end", "events", 1)]
 
 
 def command(*arguments: str) -> int:
     import argparse
 
     parser = argparse.ArgumentParser()
-    reconcile.add_arguments(parser)
-    return reconcile.run(parser.parse_args(list(arguments)))
+    add_arguments(parser)
+    return run(parser.parse_args(list(arguments)))
 
 
 def test_the_command_says_which_line_fails_by_how_much(capsys: pytest.CaptureFixture[str]) -> None:
