@@ -22,9 +22,9 @@ from rich.table import Table
 from stream_stack import show
 
 from feature_repo.reading import Floats
+from training.data.impressions import Impressions
 from training.evaluation.measures import estimate, ndcg
-from training.impressions import Impressions
-from training.rankers import Purpose, Rows, fit_ranker, ranker_settings
+from training.ranking.rankers import Purpose, Rows, fit_ranker, ranker_settings
 
 # A place that is hardly ever looked at makes a click there count no more than this.
 MOST_WEIGHT = 10.0
@@ -35,12 +35,12 @@ def measure(data: Path) -> Table:
     from feature_repo.settings import get_settings
     from feature_repo.shelf import Vocabularies
     from feature_repo.store import open_store
+    from training.candidates.space import Spaces
+    from training.data.events import Window
+    from training.data.examples import Examples, Shelves
+    from training.data.history import History
     from training.evaluation import installation
-    from training.events import Window
-    from training.examples import Examples, Shelves
-    from training.history import History
     from training.pipeline import fit_space, read_archive
-    from training.space import Spaces
     from training.steps import Steps
 
     installation.enter(installation.load(data, None))

@@ -12,8 +12,8 @@ from feature_repo.errors import InputError
 from feature_repo.experiments import Experiment, Variant, read_experiments
 from feature_repo.reading import Floats
 from feature_repo.settings import get_settings
-from training.exposures import Exposures, read_exposures
-from training.sequential import Summary
+from training.experiments.exposures import Exposures, read_exposures
+from training.experiments.sequential import Summary
 
 # Customers, orders per customer, and how much more of them the invented experiment's variant brings.
 _CUSTOMERS, _ORDERS, _LIFT = 12_000, 0.08, 0.25

@@ -13,12 +13,12 @@ from feature_repo.ranking import FEATURES
 from feature_repo.reading import Floats
 from feature_repo.sections.training import TrainingSettings
 from feature_repo.shelf import Vocabularies
+from training.data.events import Window
+from training.data.examples import Examples, Shelves
+from training.data.history import History
 from training.evaluation.measures import Estimate, estimates, ndcg
-from training.events import Window
-from training.examples import Examples, Shelves
-from training.history import History
 from training.pipeline import fit_spaces, read_archive
-from training.rankers import Purpose, Ranker, Rows, fit_ranker
+from training.ranking.rankers import Purpose, Ranker, Rows, fit_ranker
 
 # A feature's values: of product ids at moments (epoch seconds), as of just before each.
 Values = Callable[[NDArray[np.object_], Floats], Floats]

@@ -65,8 +65,8 @@ class Shop:
     @cached_property
     def log(self) -> Log:
         """Everything that happened to products, by session, as the evaluation of recommenders reads it."""
+        from training.data.events import EventLog, Window
         from training.evaluation.log import read_log
-        from training.events import EventLog, Window
 
         with EventLog(Window()) as archive:
             return read_log(archive)

@@ -27,10 +27,10 @@ from serving.rehearsal import rehearse
 from serving.requests import RecommendRequest
 from serving.rules import Rulebook
 from serving.state import State, placed_on
+from training.candidates.segments import segments_of
 from training.model import Recommender
 from training.recommending import PlacedRecommender
 from training.scenarios import Composition, Ranking
-from training.segments import segments_of
 
 _log = logging.getLogger("bentoml.shelfwise")
 

@@ -15,8 +15,8 @@ from feature_repo.errors import InputError
 from feature_repo.experiments import Experiment, ExperimentBook
 from serving import metrics
 from serving.answers import Result
+from training.candidates.sources import Source
 from training.scenarios import Composition
-from training.sources import Source
 
 _log = logging.getLogger("bentoml.shelfwise")
 

@@ -12,9 +12,9 @@ from feature_repo.ranking import FEATURES, columns_of
 from feature_repo.shelf import UNKNOWN
 from feature_repo.visitors import CUSTOMER_SUMS, Visitors
 from serving.answers import Cause
+from training.candidates.sources import Source
 from training.recommending import PlacedRecommender, Ranked
 from training.scenarios import Composition
-from training.sources import Source
 
 MOST = 5
 

@@ -15,9 +15,9 @@ from serving.question import NO_FILTERS
 from serving.reasons import Reasons
 from serving.requests import RecommendRequest
 from serving.state import State
+from training.candidates.sources import Source
 from training.recommending import PlacedRecommender, Ranked
 from training.scenarios import About, Composition, Need, Ranking
-from training.sources import Source
 
 # By value, with the names that clients see; to ask the enumeration for each product takes longer than all else about it.
 _SOURCES = {source.value: (source, source.name.lower()) for source in Source}

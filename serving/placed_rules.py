@@ -12,8 +12,8 @@ from feature_repo.reading import Floats
 from feature_repo.shelf import UNKNOWN, Codes, Shelf
 from serving.answers import Item
 from serving.rules import Boost, Exclusion, Pin, Rulebook
+from training.candidates.sources import Source
 from training.scenarios import Cap
-from training.sources import Source
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ from typing import ClassVar
 from feature_repo.aggregates import Action
 from feature_repo.shelf import UNKNOWN, Shelf
 from feature_repo.visitors import Visitors
+from training.candidates.segments import Segment
+from training.candidates.sources import Source, favourite_department
 from training.scenarios import About
-from training.segments import Segment
-from training.sources import Source, favourite_department
 
 
 class Reasons:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from feature_repo.aggregates import Action
-from training.events import Interactions, Labels
+from training.data.events import Interactions, Labels
 
 
 def interactions(

@@ -13,12 +13,12 @@ from feature_repo.aggregates import RECENT, SHOWN, Action, Entity, decayed_sums
 from feature_repo.ranking import FEATURES, LIST_FEATURES
 from feature_repo.shelf import UNKNOWN, Shelf
 from feature_repo.visitors import Visitors
-from training.factors import ItemFactors
-from training.neighbours import MOST, Neighbours
-from training.rankers import Purpose, Ranker, Rankers
-from training.repurchases import PRODUCT_EVIDENCE, Repurchases
-from training.segments import Segments
-from training.space import ItemSpace
+from training.candidates.factors import ItemFactors
+from training.candidates.neighbours import MOST, Neighbours
+from training.candidates.repurchases import PRODUCT_EVIDENCE, Repurchases
+from training.candidates.segments import Segments
+from training.candidates.space import ItemSpace
+from training.ranking.rankers import Purpose, Ranker, Rankers
 
 NOW = 1_780_000_000.0
 IDS = ("cup", "pan", "rake", "ball")

@@ -1,7 +1,7 @@
 """``python -m training COMMAND``: learn a recommender from the offline store.
 
-Each command is a module with ``add_arguments(parser)`` and ``run(args) -> exit code``; heavy imports happen inside
-``run``, so that ``--help`` answers at once.
+Each command is a module of :mod:`training.commands` with ``add_arguments(parser)`` and ``run(args) -> exit code``;
+heavy imports happen inside ``run``, so that ``--help`` answers at once.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def build_parser(names: list[str]) -> argparse.ArgumentParser:
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         if name in names:
-            importlib.import_module(f"training.{name}").add_arguments(subparser)
+            importlib.import_module(f"training.commands.{name}").add_arguments(subparser)
     return parser
 
 
@@ -46,7 +46,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run one command; an expected failure prints one line that says what to do and exits with 1."""
     words = sys.argv[1:] if arguments is None else arguments
     args = build_parser([word for word in words if word in COMMANDS][:1]).parse_args(words)
-    return exit_code_of(lambda: int(importlib.import_module(f"training.{args.command}").run(args)))
+    return exit_code_of(lambda: int(importlib.import_module(f"training.commands.{args.command}").run(args)))
 
 
 if __name__ == "__main__":

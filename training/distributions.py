@@ -20,12 +20,12 @@ from feature_repo.ranking import FEATURES, within_lists
 from feature_repo.reading import Floats
 from feature_repo.shelf import Shelf
 from feature_repo.visitors import Visitors
-from training.candidates import propose
-from training.choices import on_sale
-from training.events import Interactions
-from training.history import JUST_BEFORE_SECONDS, History
+from training.candidates.gathering import propose
+from training.data.choices import on_sale
+from training.data.events import Interactions
+from training.data.history import JUST_BEFORE_SECONDS, History
 from training.model import Recommender
-from training.rankers import Purpose
+from training.ranking.rankers import Purpose
 from training.scenarios import RANKING_ALONE
 
 CUSTOMERS = 500

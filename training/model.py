@@ -20,13 +20,13 @@ from feature_repo.errors import DefinitionError
 from feature_repo.model_record import ABOUT
 from feature_repo.ranking import LIST_FEATURES
 from feature_repo.shelf import Shelf
-from training.factors import ItemFactors
-from training.neighbours import Neighbours
-from training.rankers import Purpose, Rankers
+from training.candidates.factors import ItemFactors
+from training.candidates.neighbours import Neighbours
+from training.candidates.repurchases import Repurchases
+from training.candidates.segments import Segments
+from training.candidates.space import ItemSpace
+from training.ranking.rankers import Purpose, Rankers
 from training.recommending import PlacedRecommender
-from training.repurchases import Repurchases
-from training.segments import Segments
-from training.space import ItemSpace
 
 # Of what is stored; counts up with every change that older code, or older models, do not know of.
 FORMAT = 2

@@ -22,8 +22,8 @@ from feature_repo.shelf import Shelf
 from feature_repo.store import open_store
 from feature_repo.tables import CUSTOMER_ACTIVITY, SHOP, TIMESTAMP
 from feature_repo.visitors import Visitors
+from training.data.history import JUST_BEFORE_SECONDS, require_features
 from training.distributions import CUSTOMERS, DAYS, Distributions, what_is_seen
-from training.history import JUST_BEFORE_SECONDS, require_features
 from training.model import Recommender
 
 _AT_ONCE = 200

@@ -31,21 +31,21 @@ from feature_repo.aggregates import definition_hash
 from feature_repo.ranking import LIST_FEATURES
 from feature_repo.sections.training import TrainingSettings
 from feature_repo.shelf import Vocabularies
-from training.als import fit_factors
-from training.calibration import Cases, calibrated, candidate_cases
-from training.choices import Choices, purchases, read_choices, turns
-from training.copurchases import fit_copurchases
+from training.candidates.als import fit_factors
+from training.candidates.copurchases import fit_copurchases
+from training.candidates.repurchases import Repurchases
+from training.candidates.segments import Segments
+from training.candidates.space import ItemSpace, Spaces
+from training.data.choices import Choices, purchases, read_choices, turns
+from training.data.events import EventLog, Interactions, Window
+from training.data.examples import Examples, Shelves
+from training.data.history import History
+from training.data.impressions import CREDIT_MINUTES, Impressions, read_impressions
 from training.distributions import Distributions, when_trained
 from training.evaluation.popularity import Popularity
-from training.events import EventLog, Interactions, Window
-from training.examples import Examples, Shelves
-from training.history import History
-from training.impressions import CREDIT_MINUTES, Impressions, read_impressions
 from training.model import ModelCard, Recommender
-from training.rankers import Purpose, Ranker, Rankers, Rows, fit_ranker, ranker_settings
-from training.repurchases import Repurchases
-from training.segments import Segments
-from training.space import ItemSpace, Spaces
+from training.ranking.calibration import Cases, calibrated, candidate_cases
+from training.ranking.rankers import Purpose, Ranker, Rankers, Rows, fit_ranker, ranker_settings
 from training.steps import Steps
 from training.trial import Trial
 

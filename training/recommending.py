@@ -17,15 +17,15 @@ from feature_repo.ranking import Embeddings, features, within_lists
 from feature_repo.reading import Floats
 from feature_repo.shelf import UNKNOWN, Codes, Shelf
 from feature_repo.visitors import Visitors
-from training.candidates import Candidates, gather
+from training.candidates.gathering import Candidates, gather
+from training.candidates.repurchases import last_bought, not_due
+from training.candidates.segments import Segment
+from training.candidates.sources import Situation, Source, likeness, own_products
+from training.candidates.space import PlacedSpace
 from training.choosing import NO_ROWS, first_places, once
-from training.rankers import Purpose, Rankers
-from training.repurchases import last_bought, not_due
+from training.ranking.rankers import Purpose, Rankers
 from training.scenarios import RANKING_ALONE, About, Bought, Composition, Ranking
-from training.segments import Segment
 from training.selection import capped, diversified, kinds_of, with_arrivals
-from training.sources import Situation, Source, likeness, own_products
-from training.space import PlacedSpace
 
 # Rows of a shelf to factors of their scores, both of shape (n,).
 Weigh = Callable[[Codes], Floats]

@@ -12,9 +12,9 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from feature_repo.filters import Filters
-from training.candidates import HOME_SHARES
-from training.rankers import Purpose
-from training.sources import Source
+from training.candidates.gathering import HOME_SHARES
+from training.candidates.sources import Source
+from training.ranking.rankers import Purpose
 
 
 class Ranking(StrEnum):

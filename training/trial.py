@@ -19,17 +19,17 @@ from feature_repo.reading import Floats
 from feature_repo.sections.training import TrainingSettings
 from feature_repo.shelf import UNKNOWN, Codes
 from feature_repo.visitors import Visitors
-from training.choices import Choices, on_sale, turns, visitors_at
+from training.candidates.segments import Segment, segments_of
+from training.candidates.space import Spaces
+from training.data.choices import Choices, on_sale, turns, visitors_at
+from training.data.events import Interactions
+from training.data.examples import Examples, Shelves
+from training.data.history import History
 from training.evaluation.measures import Estimate, estimate, first_hit, hit_rate, hits, ndcg
 from training.evaluation.popularity import Popularity
-from training.events import Interactions
-from training.examples import Examples, Shelves
-from training.history import History
 from training.model import Recommender
-from training.rankers import Purpose
+from training.ranking.rankers import Purpose
 from training.scenarios import RANKING_ALONE, Composition
-from training.segments import Segment, segments_of
-from training.space import Spaces
 
 DEPTH = 20
 Results = dict[str, Estimate]

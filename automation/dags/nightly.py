@@ -5,7 +5,7 @@ from __future__ import annotations
 from automation.commands import Command, module
 from automation.schedules import scheduled
 from feature_repo.settings import get_settings
-from training.exit_codes import ExitCode
+from training.promotion.exit_codes import ExitCode
 
 HOME = get_settings().home
 # Name of the step and the command. To add one, add a line; the first are run first.

@@ -7,7 +7,7 @@ from datetime import timedelta
 from automation.commands import Command, CommandSensor, module
 from automation.schedules import scheduled
 from feature_repo.settings import get_settings
-from training.exit_codes import ExitCode
+from training.promotion.exit_codes import ExitCode
 
 automation = get_settings().automation
 

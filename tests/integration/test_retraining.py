@@ -28,8 +28,8 @@ from feature_repo import promotions
 from feature_repo.sections.training import RetrainSettings
 from feature_repo.settings import PROJECT_ROOT, get_settings
 from training.__main__ import main
-from training.artefact import stored_versions
-from training.exit_codes import ExitCode
+from training.promotion.artefact import stored_versions
+from training.promotion.exit_codes import ExitCode
 
 # Of a tiny shop, few cases are held back.
 SETTINGS = {
@@ -290,11 +290,11 @@ def test_by_hand_it_goes_back_further_and_forth(shop: ShopStack, champion: str, 
 
 def test_an_artefact_of_noise_is_refused_though_it_was_fine_when_tried(shop: ShopStack) -> None:
     from feature_repo.store import open_store
-    from training.events import Window
-    from training.exam import Exam
-    from training.gate import quality
+    from training.data.events import Window
     from training.pipeline import read_archive, train
-    from training.rankers import Purpose, Rows, fit_ranker, ranker_settings
+    from training.promotion.exam import Exam
+    from training.promotion.gate import quality
+    from training.ranking.rankers import Purpose, Rows, fit_ranker, ranker_settings
     from training.steps import Steps
 
     settings = get_settings().training

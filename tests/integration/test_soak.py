@@ -24,7 +24,7 @@ from stream_stack import StreamProcess, simulate
 from waiting import until
 
 from feature_repo.promotions import in_force, promote
-from training.artefact import load_model, read_distributions, store_model
+from training.promotion.artefact import load_model, read_distributions, store_model
 
 CUSTOMERS = [f"c{number}" for number in range(150)]
 LIVE, RATE, SECONDS, WARM_UP = 20.0, 15.0, 12.0, 4.0

@@ -98,7 +98,7 @@ def test_bentoml_lists_the_versions(shop: ShopStack, reports: list[dict[str, Any
 
 def test_a_stored_model_recommends_by_taste(shop: ShopStack, reports: list[dict[str, Any]]) -> None:
     from feature_repo.store import open_store
-    from training.history import History
+    from training.data.history import History
     from training.model import Recommender
 
     models = shop.stack.home / "bentoml" / "models"
@@ -126,7 +126,7 @@ def test_a_stored_model_recommends_by_taste(shop: ShopStack, reports: list[dict[
 
 def test_features_are_as_of_just_before_the_moment(shop: ShopStack) -> None:
     from feature_repo.store import open_store
-    from training.history import History
+    from training.data.history import History
 
     interactions = [event for event in shop.events if event["event"] in ACTION_OF_EVENT]
     asked = interactions[:: len(interactions) // 50]

@@ -43,7 +43,8 @@ def test_serving_takes_nothing_of_training_but_what_a_model_answers_with() -> No
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("training")
     }
-    assert modules <= {f"training.{name}" for name in ("model", "recommending", "scenarios", "segments", "sources")}
+    shared = ("model", "recommending", "scenarios", "candidates.segments", "candidates.sources")
+    assert modules <= {f"training.{name}" for name in shared}
 
 
 def test_the_schedule_takes_nothing_of_the_others_but_exit_codes() -> None:
@@ -54,4 +55,4 @@ def test_the_schedule_takes_nothing_of_the_others_but_exit_codes() -> None:
         if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith(("ingestion", "training"))
         for alias in node.names
     }
-    assert names == {"ingestion.commands.pull.NEEDS_A_LOOK", "training.exit_codes.ExitCode"}
+    assert names == {"ingestion.commands.pull.NEEDS_A_LOOK", "training.promotion.exit_codes.ExitCode"}

@@ -1,4 +1,4 @@
 """Judging recommenders by what happened after a moment: queries, models, baselines, measures.
 
-``training/evaluate.py`` is the command, docs/evaluation.md says what is measured and how to add a model.
+``training/commands/evaluate.py`` is the command, docs/evaluation.md says what is measured and how to add a model.
 """

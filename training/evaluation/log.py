@@ -19,7 +19,7 @@ from feature_repo.aggregates import ACTION_OF_EVENT, Action
 from feature_repo.contract import CHECKOUT, LIST_VIEWED
 from feature_repo.reading import Floats
 from feature_repo.shelf import UNKNOWN, Codes
-from training.events import EventLog, Interactions, Labels, encode, unmasked
+from training.data.events import EventLog, Interactions, Labels, encode, unmasked
 
 IDLE_SECONDS = 1_800.0
 # Kinds of lines besides the codes of Action, which are positive.

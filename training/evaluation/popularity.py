@@ -9,8 +9,8 @@ import numpy as np
 from feature_repo.reading import Floats
 from feature_repo.shelf import Codes
 from feature_repo.visitors import ACTION_WEIGHTS
+from training.data.events import Interactions
 from training.evaluation.log import Lines
-from training.events import Interactions
 
 POPULARITY_SECONDS = 7 * 86_400.0
 

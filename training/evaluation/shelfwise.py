@@ -19,20 +19,20 @@ from feature_repo.sections.training import TrainingSettings
 from feature_repo.shelf import UNKNOWN, Codes, Items, Vocabularies
 from feature_repo.store import open_store
 from feature_repo.visitors import Visitors
-from training.choices import on_sale
+from training.candidates.space import Spaces
+from training.data.choices import on_sale
+from training.data.events import Window
+from training.data.examples import Examples, Shelves
+from training.data.history import History
+from training.data.impressions import Impressions
 from training.evaluation.leaks import refuse_future
 from training.evaluation.models import DEPTH, Answers
 from training.evaluation.stream import Stream, Variant
 from training.evaluation.tasks import Queries, Task
-from training.events import Window
-from training.examples import Examples, Shelves
-from training.history import History
-from training.impressions import Impressions
 from training.model import Recommender
 from training.pipeline import read_archive, train
-from training.rankers import Purpose
+from training.ranking.rankers import Purpose
 from training.scenarios import RANKING_ALONE
-from training.space import Spaces
 from training.steps import Steps
 
 _PURPOSES = {Task.NEXT: Purpose.TURN, Task.PURCHASE: Purpose.ORDER}

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from feature_repo.errors import ShelfwiseError
 from feature_repo.shelf import UNKNOWN, Codes
-from training.candidates import Mask, first_places
+from training.candidates.gathering import Mask, first_places
+from training.candidates.segments import Segment, segments_of
 from training.evaluation.log import Lines, Log
 from training.evaluation.tasks import Queries, Task
-from training.segments import Segment, segments_of
 
 # How much of a customer's history comes with his question: as much as the feature store keeps.
 OWN_MOST = 50

@@ -12,7 +12,7 @@ from feature_repo.ranking import FEATURES, LIST_FEATURES
 from serving.answers import Cause
 from serving.explanations import MOST, explain_ranker, explain_source
 from training.model import Recommender
-from training.rankers import Purpose, Ranker
+from training.ranking.rankers import Purpose, Ranker
 from training.recommending import PlacedRecommender, Ranked
 from training.scenarios import RANKING_ALONE, SCENARIOS
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import get_args
 
 from serving.requests import RecommendedItem, RecommendRequest
+from training.candidates.sources import Source
 from training.scenarios import SCENARIOS
-from training.sources import Source
 
 
 def test_every_source_can_be_answered() -> None:

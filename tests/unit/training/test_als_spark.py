@@ -10,7 +10,7 @@ from small_shelf import shelf
 
 from feature_repo.aggregates import Action
 from feature_repo.sections.training import ALSEngine, TrainingSettings
-from training.als import fit_factors
+from training.candidates.als import fit_factors
 
 CUSTOMERS, ITEMS, TASTES, EACH, HIDDEN = 300, 60, 6, 8, 2
 

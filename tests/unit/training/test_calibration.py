@@ -7,8 +7,8 @@ import pytest
 from scipy.special import expit
 from sklearn.ensemble import HistGradientBoostingClassifier
 
-from training.calibration import FEWEST_CHOSEN, Cases, calibrated
-from training.rankers import Ranker
+from training.ranking.calibration import FEWEST_CHOSEN, Cases, calibrated
+from training.ranking.rankers import Ranker
 
 RANKER = Ranker(HistGradientBoostingClassifier())
 

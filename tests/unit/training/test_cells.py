@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from training.cells import Cells, Partition, Vectors
+from training.candidates.cells import Cells, Partition, Vectors
 
 KINDS, FACTORS, MOST = 60, 16, 100
 

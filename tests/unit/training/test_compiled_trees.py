@@ -7,7 +7,7 @@ import pytest
 from sklearn.ensemble import HistGradientBoostingClassifier
 
 from feature_repo.sections.training import MOST_LEAVES
-from training.compiled_trees import CompiledTrees
+from training.ranking.compiled_trees import CompiledTrees
 
 
 @pytest.fixture(scope="module")

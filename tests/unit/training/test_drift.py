@@ -12,8 +12,8 @@ from feature_repo.aggregates import Action
 from feature_repo.findings import Status
 from feature_repo.sections.watching import ValidationSettings
 from feature_repo.visitors import Visitors
+from training.commands.drift import compare
 from training.distributions import Distribution, Distributions, what_is_seen
-from training.drift import compare
 from training.model import Recommender
 
 RNG = np.random.default_rng(1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from feature_repo.shelf import UNKNOWN
-from training.events import encode
+from training.data.events import encode
 
 
 def test_words_get_their_place_or_its_code() -> None:

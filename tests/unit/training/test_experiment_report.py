@@ -15,9 +15,9 @@ from feature_repo.errors import InputError
 from feature_repo.experiments import Experiment
 from ingestion.simulator.shop import Shop, ShopParameters
 from ingestion.simulator.shoppers import react
-from training.experiment_report import judged, report
-from training.exposures import Exposures, read_exposures
-from training.off_policy import AS_SERVED, read_draws
+from training.experiments.exposures import Exposures, read_exposures
+from training.experiments.off_policy import AS_SERVED, read_draws
+from training.experiments.report import judged, report
 
 BEGIN = datetime(2026, 3, 1, tzinfo=UTC)
 LATER = BEGIN + timedelta(days=30)

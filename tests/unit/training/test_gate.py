@@ -7,7 +7,7 @@ import pytest
 
 from feature_repo.sections.training import RetrainSettings
 from training.evaluation.measures import Estimate
-from training.gate import compare, judge
+from training.promotion.gate import compare, judge
 
 LIMITS = RetrainSettings(tolerance=0.03, min_cases=100)
 

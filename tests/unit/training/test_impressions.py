@@ -8,8 +8,8 @@ from few_events import event, store
 from feature_repo.contract import ADDED, CLICKED, LIST_VIEWED
 from feature_repo.errors import InputError
 from feature_repo.sections.training import TrainingSettings
-from training.events import EventLog, Window
-from training.impressions import RANKER_SHARE, Impressions, read_impressions
+from training.data.events import EventLog, Window
+from training.data.impressions import RANKER_SHARE, Impressions, read_impressions
 
 pytestmark = pytest.mark.usefixtures("warehouse")
 

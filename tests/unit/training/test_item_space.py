@@ -10,7 +10,7 @@ from small_shelf import IDS, factors, neighbours, shelf, visitors
 from feature_repo.aggregates import Action
 from feature_repo.sections.training import TrainingSettings
 from feature_repo.shelf import UNKNOWN
-from training.als import fit_factors, interest_matrix
+from training.candidates.als import fit_factors, interest_matrix
 
 CUP, PAN, RAKE, BALL = range(4)
 

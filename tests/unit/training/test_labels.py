@@ -7,9 +7,9 @@ from few_interactions import interactions
 
 from feature_repo.aggregates import Action
 from feature_repo.sections.training import RankerSettings
-from training.choices import purchases, turns
-from training.impressions import Impressions
-from training.rankers import Rows, fit_ranker
+from training.data.choices import purchases, turns
+from training.data.impressions import Impressions
+from training.ranking.rankers import Rows, fit_ranker
 
 
 def test_turns_are_changes_of_product_by_the_same_customer() -> None:

@@ -9,9 +9,9 @@ from own_stack import OwnStack
 
 from feature_repo.promotions import Promotion
 from feature_repo.sections.training import WatchSettings
-from training import live
-from training.live import ANSWERS, FAILURES, FALLBACKS, WITHIN, Counts, parse, percentile, share
-from training.watch import judge
+from training.commands.watch import judge
+from training.promotion import live
+from training.promotion.live import ANSWERS, FAILURES, FALLBACKS, WITHIN, Counts, parse, percentile, share
 
 TEXT = """\
 # HELP shelfwise_requests_total answers

@@ -10,11 +10,11 @@ from small_shelf import IDS, shelf, space
 
 from feature_repo.sections.training import TrainingSettings
 from feature_repo.shelf import Vocabularies
-from training.choices import Choices, read_choices, visitors_at
-from training.examples import Shelves
-from training.history import History
-from training.rankers import Purpose, Rows
-from training.space import Spaces
+from training.candidates.space import Spaces
+from training.data.choices import Choices, read_choices, visitors_at
+from training.data.examples import Shelves
+from training.data.history import History
+from training.ranking.rankers import Purpose, Rows
 
 NONE = Choices(np.empty(0, dtype=object), np.empty(0), ())
 

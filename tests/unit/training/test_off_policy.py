@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from training.off_policy import AS_SERVED, MIN_CLICKS, MIN_MATCHES, Draw, value
+from training.experiments.off_policy import AS_SERVED, MIN_CLICKS, MIN_MATCHES, Draw, value
 
 PLACES = 5
 SOURCES = ("taste", "new", "popular")

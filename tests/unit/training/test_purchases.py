@@ -9,9 +9,9 @@ from small_shelf import IDS, repurchases, shelf, visitors
 
 from feature_repo.aggregates import Action
 from feature_repo.shelf import UNKNOWN
-from training.copurchases import fit_copurchases
-from training.neighbours import SHRINKAGE
-from training.repurchases import CATEGORY_EVIDENCE, PRODUCT_EVIDENCE, Repurchases, last_bought, not_due
+from training.candidates.copurchases import fit_copurchases
+from training.candidates.neighbours import SHRINKAGE
+from training.candidates.repurchases import CATEGORY_EVIDENCE, PRODUCT_EVIDENCE, Repurchases, last_bought, not_due
 
 CUP, PAN, RAKE, BALL = range(4)
 HOUR = 3_600.0

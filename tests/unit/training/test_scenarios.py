@@ -11,10 +11,10 @@ from small_shelf import IDS, NOW, rankers, shelf, space, visitors
 
 from feature_repo.aggregates import Action
 from feature_repo.shelf import UNKNOWN, Shelf
+from training.candidates.sources import Source
 from training.model import Recommender
 from training.recommending import PlacedRecommender, Ranked
 from training.scenarios import HOME, SCENARIOS, Composition
-from training.sources import Source
 
 CUP, PAN, RAKE, BALL = range(4)
 DAY = 86_400.0

@@ -9,10 +9,10 @@ import pytest
 
 from feature_repo.errors import InputError
 from feature_repo.sections.training import RankerSettings
+from training.commands.tune import _show
 from training.evaluation.measures import ndcg
-from training.rankers import Rows
-from training.search import Tried, search
-from training.tune import _show
+from training.ranking.rankers import Rows
+from training.ranking.search import Tried, search
 
 FEW = RankerSettings(trees=10, columns=1.0)
 

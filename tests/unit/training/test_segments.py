@@ -8,10 +8,10 @@ from few_interactions import of_columns
 from small_shelf import IDS, rankers, segments, shelf, space, visitors
 
 from feature_repo.aggregates import Action
+from training.candidates.segments import FEWEST_INTERACTIONS, SHRINKAGE, Segment, Segments, segments_of
+from training.candidates.sources import Source
 from training.model import Recommender
 from training.scenarios import HOME
-from training.segments import FEWEST_INTERACTIONS, SHRINKAGE, Segment, Segments, segments_of
-from training.sources import Source
 
 EACH = FEWEST_INTERACTIONS
 JAPAN, MOBILE = segments_of("Japan", "mobile")

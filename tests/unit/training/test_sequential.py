@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from training.sequential import MIN_CUSTOMERS, Summary, difference, mismatch
+from training.experiments.sequential import MIN_CUSTOMERS, Summary, difference, mismatch
 
 CUSTOMERS = 3_000
 PLANNED = 3_000

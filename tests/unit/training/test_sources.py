@@ -10,10 +10,10 @@ from small_shelf import IDS, NOW, shelf, space, visitors
 
 from feature_repo.aggregates import Action
 from feature_repo.shelf import Shelf
-from training import sources
-from training.candidates import gather, propose
+from training.candidates import sources
+from training.candidates.gathering import gather, propose
+from training.candidates.sources import FAIR_IMPRESSIONS, Proposal, Situation, Source, own_products
 from training.choosing import best
-from training.sources import FAIR_IMPRESSIONS, Proposal, Situation, Source, own_products
 
 CUP, PAN, RAKE, BALL = range(4)
 ALL = np.ones(4, dtype=bool)

@@ -6,7 +6,7 @@ from typing import cast
 
 import numpy as np
 
-from training.space import PlacedSpace, Spaces
+from training.candidates.space import PlacedSpace, Spaces
 
 
 def _named(name: str) -> PlacedSpace:

@@ -13,7 +13,7 @@ from deltalake import write_deltalake
 from feature_repo import tables
 from feature_repo.promotions import Promotion
 from feature_repo.sections.training import WatchSettings
-from training.watched_clicks import judge_clicks
+from training.promotion.watched_clicks import judge_clicks
 
 pytestmark = pytest.mark.usefixtures("warehouse")
 

@@ -10,7 +10,7 @@ from threadpoolctl import threadpool_limits
 
 from feature_repo.reading import Floats
 from feature_repo.visitors import ACTION_WEIGHTS
-from training.als import HALF_LIFE_SECONDS, interest_matrix
+from training.candidates.als import HALF_LIFE_SECONDS, interest_matrix
 from training.evaluation.log import Lines
 from training.evaluation.models import Fitted
 from training.evaluation.stream import Query

@@ -1,0 +1,1 @@
+"""What ``python -m training`` runs: a module per command."""

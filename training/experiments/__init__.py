@@ -1,0 +1,1 @@
+"""What variants are worth: to those who saw them, and before anybody does."""

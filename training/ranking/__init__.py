@@ -1,0 +1,1 @@
+"""In which order candidates are shown: trees, their probabilities, and the search for better ones."""
