@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 
 _LOGGING = Path(__file__).with_name("log4j2.properties").as_uri()
+# What many steps led to is a deep nest of objects, such as the factors after ten sweeps of ALS: Java's usual 1 MB of stack
+# does not always do for reading one.
 _JAVA = f"-Djava.net.preferIPv4Stack=true -Xss8m -Dlog4j2.configurationFile={_LOGGING}"
 
 
@@ -71,6 +73,8 @@ def session_config(name: str, extra: Mapping[str, str] | None = None, threads: i
         "spark.driver.bindAddress": host,
         "spark.executor.memory": settings.spark.executor_memory,
         **({"spark.cores.max": str(settings.spark.max_cores)} if settings.spark.max_cores else {}),
+        "spark.driver.extraJavaOptions": _JAVA,
+        "spark.executor.extraJavaOptions": _JAVA,
         "spark.ui.enabled": "false",
         "spark.ui.showConsoleProgress": "false",
         "spark.sql.session.timeZone": "UTC",
@@ -103,6 +107,4 @@ def connectors() -> dict[str, str]:
         "spark.sql.types.framework.enabled": "false",
         # Delta would replay a table's log in 50 tasks, which takes longer on a few cores than writing a small batch.
         "spark.databricks.delta.snapshotPartitions": "1",
-        "spark.driver.extraJavaOptions": _JAVA,
-        "spark.executor.extraJavaOptions": _JAVA,
     }
