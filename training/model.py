@@ -29,7 +29,7 @@ from training.ranking.rankers import Purpose, Rankers
 from training.recommending import PlacedRecommender
 
 # Of what is stored; counts up with every change that older code, or older models, do not know of.
-FORMAT = 2
+FORMAT = 3
 
 
 @dataclass(frozen=True)
