@@ -8,6 +8,8 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from ingestion.number_arguments import above_zero
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -26,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--serve", action="store_true", help="serve page and metrics in the stream's place, until stopped"
     )
-    parser.add_argument("--watch", type=_seconds, metavar="SECONDS", help="again and again, until it is interrupted")
+    parser.add_argument("--watch", type=above_zero, metavar="SECONDS", help="again and again, until it is interrupted")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -111,10 +113,3 @@ def _show(console: Console, checks: Iterable[Check]) -> None:
         value, limit = number(check.value, check.unit), number(check.limit)
         table.add_row(check.name, Text(check.subject), value, limit, status, Text(check.detail))
     console.print(table)
-
-
-def _seconds(text: str) -> float:
-    seconds = float(text)
-    if seconds <= 0:
-        raise argparse.ArgumentTypeError("must be more than 0")
-    return seconds

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from feature_repo.errors import InputError
 from feature_repo.settings import get_settings
+from ingestion.number_arguments import above_zero
 
 if TYPE_CHECKING:
     from ingestion.recorded.reader import EventReader, Part
@@ -112,12 +113,9 @@ def _speed(text: str) -> float | None:
     if text == MAX_SPEED:
         return None
     try:
-        speed = float(text)
-    except ValueError:
-        speed = 0.0
-    if not 0 < speed < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text!r} is neither a number above 0 nor {MAX_SPEED}")
-    return speed
+        return above_zero(text)
+    except argparse.ArgumentTypeError:
+        raise argparse.ArgumentTypeError(f"{text!r} is neither a number above 0 nor {MAX_SPEED}") from None
 
 
 def _day(text: str) -> date:

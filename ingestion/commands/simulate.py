@@ -8,6 +8,7 @@ from pathlib import Path
 
 from feature_repo.settings import get_settings
 from feature_repo.time_arguments import moment
+from ingestion.number_arguments import above_zero
 
 DEFAULT_SEED = 7
 FOLDER = "simulator"
@@ -44,8 +45,8 @@ def _add_live(parser: argparse.ArgumentParser) -> None:
     parser.description = """\
 Send live traffic of the shop that `simulate history` invented: the same products, customers and tastes, what happens
 now. Ends after --duration, or in good order on Ctrl-C or SIGTERM."""
-    parser.add_argument("--rate", type=_rate, default=50.0, metavar="N", help="events per second (default: 50)")
-    parser.add_argument("--duration", type=_rate, metavar="SECONDS", help="default: until stopped")
+    parser.add_argument("--rate", type=above_zero, default=50.0, metavar="N", help="events per second (default: 50)")
+    parser.add_argument("--duration", type=above_zero, metavar="SECONDS", help="default: until stopped")
     parser.add_argument("--url", help="address of the collector (default: the one in the settings)")
     parser.add_argument("--shop", type=Path, metavar="FOLDER", help=f"default: {FOLDER}/ in SHELFWISE_HOME")
 
@@ -63,7 +64,7 @@ example:
         "--visits", type=_count, default=1_000, metavar="N", help="lists to be looked at (default: 1000)"
     )
     parser.add_argument(
-        "--rate", type=_rate, default=20.0, metavar="N", help="visits per second, at most (default: 20)"
+        "--rate", type=above_zero, default=20.0, metavar="N", help="visits per second, at most (default: 20)"
     )
     parser.add_argument("--scenario", default="home", help="what is asked for (default: home)")
     parser.add_argument("-k", type=_count, default=10, metavar="N", help="products per list (default: 10)")
@@ -134,7 +135,7 @@ def _run_shoppers(args: argparse.Namespace) -> int:
 def _lift(text: str) -> tuple[str, float]:
     variant, _, factor = text.partition("=")
     try:
-        return variant, _rate(factor)
+        return variant, above_zero(factor)
     except argparse.ArgumentTypeError:
         raise argparse.ArgumentTypeError(f"{text!r} is not like bold=1.5") from None
 
@@ -143,16 +144,6 @@ def _count(text: str) -> int:
     if not text.replace("_", "").isdigit() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
     return int(text)
-
-
-def _rate(text: str) -> float:
-    try:
-        rate = float(text)
-    except ValueError:
-        rate = 0.0
-    if not 0 < rate < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
-    return rate
 
 
 def _end(text: str) -> datetime:
