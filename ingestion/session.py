@@ -32,7 +32,7 @@ def has_ended(spark: SparkSession) -> bool:
 
 
 def work_folder() -> Path:
-    """Where batch jobs keep what they need while they run."""
+    """Where the stream and the batch jobs keep what they need while they run."""
     folder = get_settings().home / "spark"
     folder.mkdir(parents=True, exist_ok=True)
     return folder

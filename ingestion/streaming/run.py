@@ -20,6 +20,7 @@ from ingestion.offsets import Offsets, in_kafka
 from ingestion.online import OnlineStore
 from ingestion.outcomes.keeping import OutcomeKeeper
 from ingestion.privacy.erasing import PendingErasures
+from ingestion.session import work_folder
 from ingestion.stopping import StopRequest
 from ingestion.streaming.intake import Intake
 from ingestion.streaming.live import Live
@@ -45,10 +46,9 @@ class Run:
         self._stop = stop
         self._once = once
         self._online = online
-        home = get_settings().home
-        self._ready = home / "run" / "stream.ready"
+        self._ready = get_settings().home / "run" / "stream.ready"
         self._ready.unlink(missing_ok=True)  # a stream that was killed could not remove it
-        self._checkpoints = home / "spark" / "checkpoints"
+        self._checkpoints = work_folder() / "checkpoints"
         shutil.rmtree(self._checkpoints, ignore_errors=True)
         self._reported, self._events = time.monotonic(), 0
         self._outcomes = OutcomeKeeper()
