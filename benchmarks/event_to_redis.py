@@ -243,7 +243,7 @@ class Probes:
 
     def send(self) -> str:
         """Send one; returns its customer."""
-        from feature_repo.feast_stores import entity_keys
+        from feature_repo.feast_parts.stores import entity_keys
 
         customer = f"{PROBE}{uuid.uuid4().hex}"
         [self._awaited[customer]] = entity_keys("customer_id", [customer], self._project)

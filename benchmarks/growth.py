@@ -162,7 +162,7 @@ def _customers(server: Any) -> tuple[int, float]:
 
 
 def _keys(customers: list[str]) -> list[bytes]:
-    from feature_repo.feast_stores import entity_keys
+    from feature_repo.feast_parts.stores import entity_keys
     from ingestion.online import open_applied_store
 
     return entity_keys(Entity.CUSTOMER.key, customers, open_applied_store().project)

@@ -32,8 +32,8 @@ MOST_WEIGHT = 10.0
 
 def measure(data: Path) -> Table:
     """Fit and judge, on events that are loaded as for ``python -m training evaluate``."""
+    from feature_repo.ranking.shelf import Vocabularies
     from feature_repo.settings import get_settings
-    from feature_repo.shelf import Vocabularies
     from feature_repo.store import open_store
     from training.candidates.space import Spaces
     from training.data.events import Window

@@ -29,7 +29,7 @@ from rich.table import Table
 from serving_stack import WHOLE_ANSWERS, Service, bodies, empty_service, live_events, our_service, prepare
 from stream_stack import progress, show, stack
 
-from feature_repo.online_reading import OnlineReader
+from feature_repo.online.reading import OnlineReader
 
 SHARES = (0.5, 0.9, 0.99, 0.999)
 TURNS = 3
@@ -104,7 +104,7 @@ def cpu_per_request(service: Service, body: Callable[[int], bytes], rate: float,
 
 def reads(customers: list[str]) -> dict[str, list[float]]:
     """Milliseconds of single reads of what a request reads of a customer, by way of reading."""
-    from feature_repo.feast_stores import entity_keys
+    from feature_repo.feast_parts.stores import entity_keys
     from feature_repo.store import open_store
 
     store = open_store()

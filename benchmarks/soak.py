@@ -55,7 +55,7 @@ from soak_verdicts import (
 from stream_stack import StreamProcess, progress, run, show, stack, waiting_events
 
 from deploy.records import Records
-from feature_repo.promotions import in_force, promote
+from feature_repo.models.promotions import in_force, promote
 from feature_repo.settings import get_settings
 
 # Of a model's size and quality nothing depends here.

@@ -22,7 +22,7 @@ from own_stack import OwnStack, variables_of  # noqa: E402
 from own_stack import free_ports as free_ports  # noqa: E402
 
 from feature_repo import tables  # noqa: E402
-from feature_repo.redis_client import connect  # noqa: E402
+from feature_repo.online.redis_client import connect  # noqa: E402
 from feature_repo.settings import get_settings  # noqa: E402
 from ingestion import offsets  # noqa: E402
 

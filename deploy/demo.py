@@ -13,7 +13,7 @@ from deploy.demo_show import Round, Show
 from deploy.services import Service, collector_listener, feast, feast_apply, python_module, serving_listener
 from deploy.stack import Stack
 from deploy.tasks import Task
-from feature_repo import promotions
+from feature_repo.models import promotions
 
 STEPS = 10
 

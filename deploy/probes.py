@@ -17,8 +17,8 @@ from kafka.errors import KafkaError
 from deploy.errors import StackError
 from deploy.ports import Listener
 from deploy.records import Record
-from feature_repo.redis_client import REDIS_ERRORS
-from feature_repo.redis_client import connect as connect_redis
+from feature_repo.online.redis_client import REDIS_ERRORS
+from feature_repo.online.redis_client import connect as connect_redis
 from feature_repo.sections.servers import KafkaSettings, RedisSettings
 
 TIMEOUT_SECONDS = 3.0

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from feature_repo.contract import Price, Text
-from feature_repo.shelf import UNKNOWN, Shelf
+from feature_repo.ranking.shelf import UNKNOWN, Shelf
 
 Mask = NDArray[np.bool_]
 

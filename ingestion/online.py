@@ -22,7 +22,7 @@ class OnlineStore:
     """The online store, for the process that writes it."""
 
     def __init__(self, store: FeatureStore) -> None:
-        from feature_repo.feast_stores import FreshRedisOnlineStore
+        from feature_repo.feast_parts.stores import FreshRedisOnlineStore
 
         online = store._get_provider().online_store
         assert isinstance(online, FreshRedisOnlineStore)

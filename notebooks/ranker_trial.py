@@ -9,10 +9,10 @@ import numpy as np
 from feast import FeatureStore
 from numpy.typing import NDArray
 
-from feature_repo.ranking import FEATURES
+from feature_repo.ranking.features import FEATURES
+from feature_repo.ranking.shelf import Vocabularies
 from feature_repo.reading import Floats
 from feature_repo.sections.training import TrainingSettings
-from feature_repo.shelf import Vocabularies
 from training.data.events import Window
 from training.data.examples import Examples, Shelves
 from training.data.history import History

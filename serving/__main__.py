@@ -13,7 +13,7 @@ from pathlib import Path
 from feature_repo.errors import ShelfwiseError
 from feature_repo.experiments import read_experiments
 from feature_repo.settings import PROJECT_ROOT, get_settings
-from serving.rules import read_rules
+from serving.rules.declared import read_rules
 
 _EPILOG = """\
 settings: SHELFWISE_SERVING__HOST, SHELFWISE_SERVING__PORT, SHELFWISE_SERVING__WORKERS and others

@@ -13,17 +13,17 @@ from feature_repo.experiments import ExperimentBook, read_experiments
 from feature_repo.settings import Settings
 from feature_repo.store import open_store
 from serving import metrics
-from serving.answer_log import AnswerLog
-from serving.catalogue import CatalogueReader
-from serving.customers import CustomerReader
-from serving.engine import Engine
-from serving.models import ModelWatch, load
-from serving.rules_watch import RulesWatch
+from serving.answering.answer_log import AnswerLog
+from serving.answering.engine import Engine
+from serving.data.catalogue import CatalogueReader
+from serving.data.customers import CustomerReader
+from serving.data.models import ModelWatch, load
+from serving.rules.watch import RulesWatch
 
 if TYPE_CHECKING:
     from feast import FeatureStore
 
-    from feature_repo.shelf import Shelf
+    from feature_repo.ranking.shelf import Shelf
 
 # Redis clients wait for ever and retry for seconds by default; a reader with a deadline wants neither.
 _REDIS_OPTIONS = "socket_timeout=0.5,socket_connect_timeout=0.5"

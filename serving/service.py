@@ -62,8 +62,8 @@ class Recommendations:
     @bentoml.on_startup
     def start(self) -> None:
         """Get ready in this worker process."""
-        from serving.api import create_app
         from serving.runtime import Runtime
+        from serving.web.api import create_app
 
         self.runtime = Runtime(settings)
         self.runtime.start()

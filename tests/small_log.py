@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from feature_repo.shelf import UNKNOWN
+from feature_repo.ranking.shelf import UNKNOWN
 from training.evaluation.log import CHECKED_OUT, Lines, Log
 
 # Time in seconds, session, kind, and one product or several.

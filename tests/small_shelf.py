@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from sklearn.ensemble import HistGradientBoostingClassifier
 
-from feature_repo import successors
 from feature_repo.aggregates import RECENT, SHOWN, Action, Entity, decayed_sums
-from feature_repo.ranking import FEATURES, LIST_FEATURES
-from feature_repo.shelf import UNKNOWN, Shelf
-from feature_repo.visitors import Visitors
+from feature_repo.ranking import successors
+from feature_repo.ranking.features import FEATURES, LIST_FEATURES
+from feature_repo.ranking.shelf import UNKNOWN, Shelf
+from feature_repo.ranking.visitors import Visitors
 from training.candidates.factors import ItemFactors
 from training.candidates.neighbours import MOST, Neighbours
 from training.candidates.repurchases import PRODUCT_EVIDENCE, Repurchases

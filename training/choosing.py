@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from feature_repo.filters import Mask
 from feature_repo.kernel import kernel
-from feature_repo.shelf import UNKNOWN, Codes
+from feature_repo.ranking.shelf import UNKNOWN, Codes
 
 NO_ROWS: Codes = np.empty(0, dtype=np.int32)
 

@@ -16,10 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from feature_repo.ranking import FEATURES, within_lists
+from feature_repo.ranking.features import FEATURES, within_lists
+from feature_repo.ranking.shelf import Shelf
+from feature_repo.ranking.visitors import Visitors
 from feature_repo.reading import Floats
-from feature_repo.shelf import Shelf
-from feature_repo.visitors import Visitors
 from training.candidates.gathering import propose
 from training.data.choices import on_sale
 from training.data.events import Interactions

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 
 from feature_repo.aggregates import definition_hash
 from feature_repo.errors import DefinitionError
-from feature_repo.model_record import ABOUT
-from feature_repo.ranking import LIST_FEATURES
-from feature_repo.shelf import Shelf
+from feature_repo.models.record import ABOUT
+from feature_repo.ranking.features import LIST_FEATURES
+from feature_repo.ranking.shelf import Shelf
 from training.candidates.factors import ItemFactors
 from training.candidates.neighbours import Neighbours
 from training.candidates.repurchases import Repurchases
@@ -29,7 +29,7 @@ from training.ranking.rankers import Purpose, Rankers
 from training.recommending import PlacedRecommender
 
 # Of what is stored; counts up with every change that older code, or older models, do not know of.
-FORMAT = 3
+FORMAT = 4
 
 
 @dataclass(frozen=True)
@@ -70,8 +70,8 @@ class Recommender:
 
     Attributes:
         space: what is known of products without regard to impressions.
-        rankers: by purpose, over :data:`feature_repo.ranking.FEATURES`; for lists, over
-            :data:`feature_repo.ranking.LIST_FEATURES`.
+        rankers: by purpose, over :data:`feature_repo.ranking.features.FEATURES`; for lists, over
+            :data:`feature_repo.ranking.features.LIST_FEATURES`.
         popular: product ids, most popular first, for when nothing is known of the catalogue.
     """
 

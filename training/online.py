@@ -15,13 +15,13 @@ from deltalake import DeltaTable
 from feast import FeatureStore
 
 from feature_repo.errors import InputError, UnavailableError
-from feature_repo.online_reading import OnlineReader
-from feature_repo.redis_client import REDIS_ERRORS
+from feature_repo.online.reading import OnlineReader
+from feature_repo.online.redis_client import REDIS_ERRORS
+from feature_repo.ranking.shelf import Shelf
+from feature_repo.ranking.visitors import Visitors
 from feature_repo.sections.training import TrainingSettings
-from feature_repo.shelf import Shelf
 from feature_repo.store import open_store
 from feature_repo.tables import CUSTOMER_ACTIVITY, SHOP, TIMESTAMP
-from feature_repo.visitors import Visitors
 from training.data.history import JUST_BEFORE_SECONDS, require_features
 from training.distributions import CUSTOMERS, DAYS, Distributions, what_is_seen
 from training.model import Recommender

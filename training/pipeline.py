@@ -28,9 +28,9 @@ from feast import FeatureStore
 from threadpoolctl import threadpool_limits
 
 from feature_repo.aggregates import definition_hash
-from feature_repo.ranking import LIST_FEATURES
+from feature_repo.ranking.features import LIST_FEATURES
+from feature_repo.ranking.shelf import Vocabularies
 from feature_repo.sections.training import TrainingSettings
-from feature_repo.shelf import Vocabularies
 from training.candidates.als import fit_factors
 from training.candidates.copurchases import fit_copurchases
 from training.candidates.repurchases import Repurchases

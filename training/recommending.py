@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from feature_repo.aggregates import Action
 from feature_repo.filters import Mask
-from feature_repo.ranking import Embeddings, features, within_lists
+from feature_repo.ranking.features import Embeddings, features, within_lists
+from feature_repo.ranking.shelf import UNKNOWN, Codes, Shelf
+from feature_repo.ranking.visitors import Visitors
 from feature_repo.reading import Floats
-from feature_repo.shelf import UNKNOWN, Codes, Shelf
-from feature_repo.visitors import Visitors
 from training.candidates.gathering import Candidates, gather
 from training.candidates.repurchases import last_bought, not_due
 from training.candidates.segments import Segment

@@ -1,6 +1,6 @@
 """Scenarios: where recommendations are shown, each a declared composition of candidates, filters and ranking.
 
-A shop adds one by declaring it, here or in its rules file (``serving/rules.py``); nothing else knows their names.
+A shop adds one by declaring it, here or in its rules file (``serving/rules/declared.py``); nothing else knows their names.
 """
 
 from __future__ import annotations

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from feature_repo.kernel import dot, kernel
+from feature_repo.ranking.shelf import UNKNOWN, Codes, Shelf
 from feature_repo.reading import Floats
-from feature_repo.shelf import UNKNOWN, Codes, Shelf
 
 Order = NDArray[np.intp]
 

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from feature_repo.ranking.shelf import UNKNOWN, Codes
+from feature_repo.ranking.visitors import Visitors
 from feature_repo.reading import Floats
 from feature_repo.sections.training import TrainingSettings
-from feature_repo.shelf import UNKNOWN, Codes
-from feature_repo.visitors import Visitors
 from training.candidates.segments import Segment, segments_of
 from training.candidates.space import Spaces
 from training.data.choices import Choices, on_sale, turns, visitors_at

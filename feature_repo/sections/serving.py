@@ -6,8 +6,8 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field, SecretStr
 
-from feature_repo.basic_auth import authorization_of
 from feature_repo.sections.section import Section, sendable
+from feature_repo.web.basic_auth import authorization_of
 
 
 class ServingSettings(Section):

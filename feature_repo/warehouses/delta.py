@@ -18,7 +18,7 @@ from feast.infra.offline_stores.duckdb import (
 from feast.infra.offline_stores.ibis import pull_latest_from_table_or_query_ibis
 from feast.infra.offline_stores.offline_store import RetrievalJob
 
-from feature_repo import point_in_time
+from feature_repo.feast_parts import point_in_time
 from feature_repo.tables import Table
 from feature_repo.warehouses.late import BEGINNING, span
 

@@ -13,7 +13,7 @@ from deltalake import CommitProperties, DeltaTable, Transaction
 from deltalake.exceptions import DeltaError
 
 from feature_repo.errors import InputError, UnavailableError
-from feature_repo.redis_client import REDIS_ERRORS
+from feature_repo.online.redis_client import REDIS_ERRORS
 from feature_repo.settings import get_settings
 from feature_repo.tables import CATALOG
 from ingestion.catalog import store as catalog_store

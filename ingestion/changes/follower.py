@@ -16,7 +16,7 @@ from kafka import KafkaAdminClient, KafkaConsumer, OffsetAndMetadata, TopicParti
 from kafka.errors import KafkaError, TopicAlreadyExistsError
 
 from feature_repo.errors import InputError, UnavailableError
-from feature_repo.redis_client import REDIS_ERRORS
+from feature_repo.online.redis_client import REDIS_ERRORS
 from feature_repo.settings import get_settings
 from feature_repo.tables import CATALOG
 from ingestion.catalog import store as catalog_store

@@ -23,8 +23,8 @@ from starlette.routing import Route
 
 from feature_repo.contract import Event, Violation, check
 from feature_repo.errors import UnavailableError
-from feature_repo.rate_limit import TOO_MANY, RateLimit, retry_after
 from feature_repo.settings import Settings
+from feature_repo.web.rate_limit import TOO_MANY, RateLimit, retry_after
 from ingestion.collector.events import apply_batch_defaults, made_by_sdk, stamp
 from ingestion.collector.kafka import AcknowledgedProducer, KafkaProbe, Message
 from ingestion.collector.requests import Refusal, read_json

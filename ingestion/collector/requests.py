@@ -10,8 +10,8 @@ from typing import Any
 import orjson
 from starlette.requests import ClientDisconnect, Request
 
-from feature_repo.basic_auth import CHALLENGE, key_shown
 from feature_repo.sections.intake import CollectorSettings
+from feature_repo.web.basic_auth import CHALLENGE, key_shown
 from ingestion.collector.events import WRITE_KEY
 
 GZIP_WINDOW = 31  # zlib's way to say: a gzip header, largest window

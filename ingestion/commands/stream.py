@@ -34,7 +34,7 @@ def run(args: argparse.Namespace) -> int:
     logging.getLogger("ingestion").setLevel(logging.INFO)
     # It warns of each poll that waits for something, and calls it an error if one is open at the end; what matters is raised.
     logging.getLogger("kafka").setLevel(logging.CRITICAL)
-    from feature_repo.redis_client import REDIS_ERRORS
+    from feature_repo.online.redis_client import REDIS_ERRORS
     from ingestion.offsets import in_kafka
     from ingestion.online import open_online_store
     from ingestion.privacy.erasing import PendingErasures

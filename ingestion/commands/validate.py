@@ -8,24 +8,24 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+from feature_repo.checks.options import EXIT_CODES, add_report_options, give, require_folder
 from feature_repo.errors import InputError, ShelfwiseError
-from feature_repo.report_options import EXIT_CODES, add_report_options, give, require_folder
 
 if TYPE_CHECKING:
     import pyarrow as pa
     import pyarrow.dataset as ds
 
-    from feature_repo.expectations import Expected
-    from feature_repo.findings import Finding
-    from feature_repo.report import Picture
+    from feature_repo.checks.expectations import Expected
+    from feature_repo.checks.findings import Finding
+    from feature_repo.checks.report import Picture
 
 _BATCH_ROWS = 50_000
 
 _EPILOG = f"""\
 Without --catalog, the Delta tables are checked: every row of the last days (SHELFWISE_VALIDATION__DAYS) of events and features,
-and the newest row of each product, against feature_repo/expectations.py; the rows per day against the days before; that ids
-are unique; that orders, features and products refer to each other. With --catalog, a catalogue is checked before it is loaded.
-docs/validation.md says what each check means.
+and the newest row of each product, against feature_repo/checks/expectations.py; the rows per day against the days before; that
+ids are unique; that orders, features and products refer to each other. With --catalog, a catalogue is checked before it is
+loaded. docs/validation.md says what each check means.
 
 {EXIT_CODES}
 examples:
@@ -74,7 +74,7 @@ def check_tables(at: datetime, days: int | None = None) -> tuple[list[Finding], 
     import pyarrow as pa
     from deltalake.exceptions import DeltaError
 
-    from feature_repo.expectations import expected_of_tables
+    from feature_repo.checks.expectations import expected_of_tables
     from feature_repo.settings import get_settings
     from ingestion.validation.sets import check_rules, check_volumes, missing_tables, tables_in_duckdb
 

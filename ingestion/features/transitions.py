@@ -18,7 +18,7 @@ from deltalake import DeltaTable, write_deltalake
 from deltalake.exceptions import DeltaError
 
 from feature_repo.aggregates import NEXT
-from feature_repo.redis_client import REDIS_ERRORS
+from feature_repo.online.redis_client import REDIS_ERRORS
 from feature_repo.settings import get_settings
 from feature_repo.tables import EVENTS, ITEM_TRANSITIONS
 from ingestion import offsets

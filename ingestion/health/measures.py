@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from feature_repo.aggregates import Entity, contributing_events
 from feature_repo.errors import InputError, UnavailableError
-from feature_repo.redis_client import REDIS_ERRORS, connect, note_keys
+from feature_repo.online.redis_client import REDIS_ERRORS, connect, note_keys
 from feature_repo.settings import get_settings
 from feature_repo.tables import ACTIVITY, ALL_TABLES, EVENTS
 from ingestion import offsets

@@ -10,8 +10,8 @@ from datetime import datetime
 from typing import Any
 
 from feature_repo.errors import InputError
-from feature_repo.model_record import ModelRecord, read_record, version_to_serve
-from feature_repo.promotions import promotions
+from feature_repo.models.promotions import promotions
+from feature_repo.models.record import ModelRecord, read_record, version_to_serve
 from feature_repo.settings import get_settings
 from ingestion.health.serving import Answer, Model, Quality, Service
 

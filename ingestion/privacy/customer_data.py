@@ -44,7 +44,7 @@ def rows_of(table: Table, of: Theirs) -> list[dict[str, Any]]:
 
 def _online_rows(ids: list[str]) -> list[dict[str, Any]]:
     from feature_repo.errors import UnavailableError
-    from feature_repo.redis_client import REDIS_ERRORS
+    from feature_repo.online.redis_client import REDIS_ERRORS
     from ingestion.online import open_applied_store
 
     store = open_applied_store()

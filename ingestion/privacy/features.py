@@ -11,7 +11,7 @@ import pyarrow as pa
 from redis.exceptions import ResponseError
 
 from feature_repo.errors import UnavailableError
-from feature_repo.redis_client import REDIS_ERRORS
+from feature_repo.online.redis_client import REDIS_ERRORS
 from feature_repo.tables import CUSTOMER_ACTIVITY, Table
 from ingestion import sql
 from ingestion.features import history

@@ -18,10 +18,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from feature_repo.basic_auth import CHALLENGE, key_shown
 from feature_repo.errors import ShelfwiseError
 from feature_repo.sections.intake import PrivacySettings
 from feature_repo.settings import PROJECT_ROOT, get_settings
+from feature_repo.web.basic_auth import CHALLENGE, key_shown
 from ingestion.collector.requests import Refusal
 from ingestion.commands.export_customer import NOTHING_HELD
 from ingestion.privacy.record import ErasureRecord

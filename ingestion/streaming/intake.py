@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from feature_repo.aggregates import Entity
-from feature_repo.redis_client import REDIS_ERRORS
+from feature_repo.online.redis_client import REDIS_ERRORS
 from feature_repo.settings import get_settings
 from feature_repo.tables import ACTIVITY, ITEM_TRANSITIONS
 from ingestion import offsets

@@ -14,7 +14,7 @@ import pyarrow as pa
 from pandera.errors import SchemaErrors
 from pandera.pandas import DataFrameSchema
 
-from feature_repo.findings import Finding, Status, judged
+from feature_repo.checks.findings import Finding, Status, judged
 
 EXAMPLES = 3
 _NOT_NULL = "not_nullable"

@@ -16,9 +16,9 @@ import duckdb
 import pyarrow.dataset as ds
 from deltalake import DeltaTable
 
+from feature_repo.checks.findings import Finding, Status, judged
+from feature_repo.checks.report import Picture, bars
 from feature_repo.contract import ORDERED
-from feature_repo.findings import Finding, Status, judged
-from feature_repo.report import Picture, bars
 from feature_repo.sections.watching import ValidationSettings
 from feature_repo.tables import CATALOG, CATALOG_INDEX, CUSTOMER_ACTIVITY, EVENTS, ITEM_ACTIVITY, Table
 

@@ -10,9 +10,9 @@ import duckdb
 import pyarrow as pa
 from deltalake import DeltaTable
 
+from feature_repo.checks.expectations import expected_of_source, missing_in_source
+from feature_repo.checks.findings import Finding, Status, judged
 from feature_repo.errors import InputError
-from feature_repo.expectations import expected_of_source, missing_in_source
-from feature_repo.findings import Finding, Status, judged
 from feature_repo.settings import get_settings
 from feature_repo.tables import CATALOG
 from ingestion.catalog.listings import Listings, listed_by

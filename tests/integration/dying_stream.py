@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from feature_repo import feast_stores
+from feature_repo.feast_parts import stores as feast_stores
 from ingestion.__main__ import main
 from ingestion.catalog import store as catalog_store
 from ingestion.events.appending import Appender

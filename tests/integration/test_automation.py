@@ -22,7 +22,7 @@ from waiting import until
 from deploy.airflow import variables
 from deploy.processes import marked
 from deploy.setup_airflow import ENVIRONMENT, is_set_up
-from feature_repo import promotions
+from feature_repo.models import promotions
 from feature_repo.settings import PROJECT_ROOT, get_settings
 
 pytestmark = pytest.mark.skipif(not is_set_up(), reason="Airflow is not installed: `make airflow-setup` does that")

@@ -14,7 +14,7 @@ IMPORT = """
 import sys
 sys.meta_path = [finder for finder in sys.meta_path if "editable" not in str(finder).lower()]
 sys.path.insert(0, sys.argv[1])
-import serving.service, serving.api, serving.runtime, training.promotion.artefact, training.recommending
+import serving.service, serving.web.api, serving.runtime, training.promotion.artefact, training.recommending
 print(*(sys.modules[name].__file__ for name in ("serving", "training", "feature_repo")), sep="\\n")
 """
 

@@ -254,11 +254,11 @@ def test_a_single_load_waits_for_a_full_list_that_is_being_written(applied: None
 
 
 def test_prices_stock_and_removals_reach_recommendations_within_the_interval(applied: None, tmp_path: Path) -> None:
-    from feature_repo.shelf import Shelf
+    from feature_repo.ranking.shelf import Shelf
     from feature_repo.store import open_store
-    from serving.catalogue import CatalogueReader
-    from serving.engine import Engine
-    from serving.requests import RecommendRequest
+    from serving.answering.engine import Engine
+    from serving.data.catalogue import CatalogueReader
+    from serving.web.requests import RecommendRequest
 
     interval, engine = 2.0, Engine(candidates=50)
     shelves: list[Shelf] = []

@@ -262,7 +262,7 @@ def online_values(installation: Installation) -> dict[bytes, dict[bytes, Any]]:
     """
     from feast.protos.feast.types.Value_pb2 import Value
 
-    from feature_repo.feast_stores import field_key
+    from feature_repo.feast_parts.stores import field_key
 
     def value(raw: bytes) -> Any:
         message = Value.FromString(raw)

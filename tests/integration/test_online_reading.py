@@ -16,10 +16,10 @@ from waiting import until
 
 from feature_repo import tables
 from feature_repo.aggregates import Entity
-from feature_repo.online_reading import OnlineReader
+from feature_repo.online.reading import OnlineReader
+from feature_repo.ranking.shelf import Shelf
 from feature_repo.settings import PROJECT_ROOT, Settings
-from feature_repo.shelf import Shelf
-from serving.catalogue import CatalogueReader
+from serving.data.catalogue import CatalogueReader
 
 SHOP = Shop(30, seed=8)
 NOW = datetime.now(UTC)

@@ -23,14 +23,14 @@ from deploy import probes
 from feature_repo import tables
 from feature_repo.aggregates import Entity
 from feature_repo.errors import UnavailableError
-from feature_repo.online_reading import OnlineReader
-from feature_repo.redis_client import REDIS_ERRORS
+from feature_repo.online.reading import OnlineReader
+from feature_repo.online.redis_client import REDIS_ERRORS
 from feature_repo.settings import PROJECT_ROOT, get_settings
 from ingestion.health import measures as health_measures
 from ingestion.online import OnlineStore
-from serving.catalogue import CatalogueReader
-from serving.customers import CustomerFeatures, CustomerReader, NotRead
-from serving.storefront_customers import StorefrontCustomers
+from serving.data.catalogue import CatalogueReader
+from serving.data.customers import CustomerFeatures, CustomerReader, NotRead
+from serving.storefront.customers import StorefrontCustomers
 from training.online import _products
 
 SHOP = Shop(90, seed=8)

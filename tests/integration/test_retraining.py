@@ -24,7 +24,7 @@ import pytest
 from shop_stack import ShopStack, shop_stack
 from waiting import until
 
-from feature_repo import promotions
+from feature_repo.models import promotions
 from feature_repo.sections.training import RetrainSettings
 from feature_repo.settings import PROJECT_ROOT, get_settings
 from training.__main__ import main

@@ -30,8 +30,8 @@ from waiting import until
 
 from deploy.records import Records
 from deploy.redis_server import find_server
-from feature_repo.feast_stores import entity_keys
-from feature_repo.promotions import promote
+from feature_repo.feast_parts.stores import entity_keys
+from feature_repo.models.promotions import promote
 from feature_repo.settings import PROJECT_ROOT, get_settings
 from feature_repo.tables import SHOP
 

@@ -23,7 +23,7 @@ from soak_verdicts import memory_flat
 from stream_stack import StreamProcess, simulate
 from waiting import until
 
-from feature_repo.promotions import in_force, promote
+from feature_repo.models.promotions import in_force, promote
 from training.promotion.artefact import load_model, read_distributions, store_model
 
 CUSTOMERS = [f"c{number}" for number in range(150)]

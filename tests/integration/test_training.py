@@ -17,10 +17,10 @@ from own_stack import OwnStack
 from shop_stack import ShopStack, shop_stack
 
 from feature_repo.aggregates import ACTION_OF_EVENT
-from feature_repo.ranking import LIST_FEATURES
+from feature_repo.ranking.features import LIST_FEATURES
+from feature_repo.ranking.shelf import Vocabularies
+from feature_repo.ranking.visitors import Visitors
 from feature_repo.settings import PROJECT_ROOT
-from feature_repo.shelf import Vocabularies
-from feature_repo.visitors import Visitors
 
 
 @pytest.fixture(scope="module")

@@ -81,7 +81,7 @@ class TrackedShop:
 
     def online(self) -> Counter[str]:
         """How many events of each customer the online store knows."""
-        from feature_repo.online_reading import OnlineReader
+        from feature_repo.online.reading import OnlineReader
         from feature_repo.store import open_store
 
         counts = OnlineReader(open_store(), "customer_features").read(CUSTOMERS)["event_count"]

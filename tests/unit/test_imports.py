@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 
 import pytest
+from feast.repo_operations import get_repo_files
 
 from feature_repo.settings import PROJECT_ROOT
 
@@ -56,3 +57,9 @@ def test_the_schedule_takes_nothing_of_the_others_but_exit_codes() -> None:
         for alias in node.names
     }
     assert names == {"ingestion.commands.pull.NEEDS_A_LOOK", "training.promotion.exit_codes.ExitCode"}
+
+
+def test_feast_looks_for_definitions_where_they_are_only() -> None:
+    # It runs every file that .feastignore does not name.
+    repo = PROJECT_ROOT / "feature_repo"
+    assert get_repo_files(repo) == [repo / "features.py"]

@@ -7,8 +7,8 @@ from implicit.cpu.als import AlternatingLeastSquares
 from scipy.sparse import csr_matrix
 from threadpoolctl import threadpool_limits
 
+from feature_repo.ranking.visitors import ACTION_WEIGHTS
 from feature_repo.sections.training import ALSEngine, TrainingSettings
-from feature_repo.visitors import ACTION_WEIGHTS
 from training.candidates.factors import ItemFactors, Vectors
 from training.data.events import Interactions
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from feature_repo.filters import Mask
 from feature_repo.kernel import dot, kernel
-from feature_repo.shelf import Codes
+from feature_repo.ranking.shelf import Codes
 
 Vectors = NDArray[np.float32]
 

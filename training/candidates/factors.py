@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from feature_repo.kernel import kernel
+from feature_repo.ranking.shelf import UNKNOWN, Codes, Shelf
+from feature_repo.ranking.ties import first_in_rows
+from feature_repo.ranking.visitors import Visitors
 from feature_repo.reading import Floats
-from feature_repo.shelf import UNKNOWN, Codes, Shelf
-from feature_repo.ties import first_in_rows
-from feature_repo.visitors import Visitors
 from training.candidates.cells import Cells, Partition, Vectors
 
 

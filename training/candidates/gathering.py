@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from feature_repo.filters import Mask
-from feature_repo.ranking import Embeddings
+from feature_repo.ranking.features import Embeddings
+from feature_repo.ranking.shelf import Codes, Shelf
+from feature_repo.ranking.visitors import Visitors
 from feature_repo.reading import Floats
-from feature_repo.shelf import Codes, Shelf
-from feature_repo.visitors import Visitors
 from training.candidates.sources import PROPOSE, Proposal, Situation, Source, own_products
 from training.candidates.space import PlacedSpace
 from training.choosing import NO_ROWS, first_places

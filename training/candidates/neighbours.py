@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
 from feature_repo.kernel import kernel
-from feature_repo.shelf import UNKNOWN, Codes, Shelf
-from feature_repo.ties import Ties
+from feature_repo.ranking.shelf import UNKNOWN, Codes, Shelf
+from feature_repo.ranking.ties import Ties
 
 MOST = 50
 # Shrinks the strength of pairs of seldom seen products.

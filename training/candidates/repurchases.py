@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from feature_repo.aggregates import Action
 from feature_repo.kernel import kernel
+from feature_repo.ranking.shelf import UNKNOWN, Codes, Shelf
+from feature_repo.ranking.visitors import Visitors
 from feature_repo.reading import Floats
-from feature_repo.shelf import UNKNOWN, Codes, Shelf
-from feature_repo.visitors import Visitors
 
 if TYPE_CHECKING:
     from training.data.events import Interactions

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from feature_repo.ranking.shelf import UNKNOWN, Shelf
 from feature_repo.reading import Floats
-from feature_repo.shelf import UNKNOWN, Shelf
 
 if TYPE_CHECKING:
     from training.data.events import Interactions

@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from feature_repo.aggregates import Action
 from feature_repo.filters import Mask
 from feature_repo.kernel import kernel
-from feature_repo.ranking import Embeddings
+from feature_repo.ranking.features import Embeddings
+from feature_repo.ranking.shelf import UNKNOWN, Codes, Items, Shelf, log_prices
+from feature_repo.ranking.ties import Ties
+from feature_repo.ranking.visitors import SESSION_GAP_HOURS, Visitors
 from feature_repo.reading import Floats
-from feature_repo.shelf import UNKNOWN, Codes, Items, Shelf, log_prices
-from feature_repo.ties import Ties
-from feature_repo.visitors import SESSION_GAP_HOURS, Visitors
 from training.candidates.repurchases import DUE_SHARE, last_bought
 from training.candidates.space import PlacedSpace
 from training.choosing import NO_ROWS, among, best, first_allowed, first_places, once, strongest

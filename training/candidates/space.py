@@ -8,11 +8,11 @@ from itertools import pairwise
 
 import numpy as np
 
-from feature_repo.ranking import Embeddings
+from feature_repo.ranking.features import Embeddings
+from feature_repo.ranking.shelf import Shelf
+from feature_repo.ranking.successors import Successors, latest, weighted
+from feature_repo.ranking.visitors import Visitors
 from feature_repo.reading import Floats
-from feature_repo.shelf import Shelf
-from feature_repo.successors import Successors, latest, weighted
-from feature_repo.visitors import Visitors
 from training.candidates.factors import ItemFactors, PlacedFactors
 from training.candidates.neighbours import Neighbours
 from training.candidates.repurchases import Repurchases

@@ -7,14 +7,14 @@ import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from feature_repo.checks.options import EXIT_CODES, add_report_options, give, require_folder
 from feature_repo.errors import ShelfwiseError
-from feature_repo.report_options import EXIT_CODES, add_report_options, give, require_folder
 from training.promotion.exit_codes import ExitCode
 
 if TYPE_CHECKING:
-    from feature_repo.findings import Finding
+    from feature_repo.checks.findings import Finding
+    from feature_repo.checks.report import Picture
     from feature_repo.reading import Floats
-    from feature_repo.report import Picture
     from feature_repo.sections.watching import ValidationSettings
     from training.distributions import Distributions
 
@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
     """Compare, and say what drifted."""
     try:
         require_folder(args.report)
-        from feature_repo.promotions import in_force
+        from feature_repo.models.promotions import in_force
         from feature_repo.settings import get_settings
         from training.online import when_serving
         from training.promotion.artefact import load_model, read_distributions
@@ -82,8 +82,8 @@ def compare(
     before: Distributions, now: Distributions, limits: ValidationSettings
 ) -> tuple[list[Finding], list[Picture]]:
     """A finding and a picture per feature and score."""
-    from feature_repo.findings import Finding, Status
-    from feature_repo.report import pairs
+    from feature_repo.checks.findings import Finding, Status
+    from feature_repo.checks.report import pairs
     from training.distributions import SCORE
 
     enough = min(before.customers, now.customers) >= limits.drift_min_customers

@@ -37,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
 
 def listed() -> list[dict[str, Any]]:
     """All stored versions, the newest first."""
-    from feature_repo.promotions import promotions
+    from feature_repo.models.promotions import promotions
     from training.promotion.artefact import read_card, stored_versions
     from training.promotion.record import decisions
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from feature_repo.errors import InputError
-from feature_repo.promotions import in_force, promote
+from feature_repo.models.promotions import in_force, promote
 
 _EPILOG = """\
 Nothing is compared: what was refused by `retrain` can be promoted, too. A running service takes the version within seconds.

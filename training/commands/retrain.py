@@ -83,7 +83,7 @@ def _recorded(
     with steps("loading libraries"):
         from rich.console import Console
 
-        from feature_repo.promotions import promote
+        from feature_repo.models.promotions import promote
         from training.promotion.challenge import challenge
         from training.promotion.record import Record, close_interrupted
         from training.warehouse import bring_up_to_date
@@ -138,7 +138,7 @@ def _note(record: Record, found: Challenge, fresh: Freshness, settings: Settings
 
 def _champion() -> tuple[str | None, Champion | None]:
     """The version in force, and the newest promoted model that can be used, which is the one that the service answers with."""
-    from feature_repo.promotions import promotions
+    from feature_repo.models.promotions import promotions
     from training.promotion.artefact import load_model
     from training.promotion.challenge import Champion
 

@@ -6,7 +6,7 @@ import argparse
 import sys
 
 from feature_repo.errors import InputError, ShelfwiseError
-from feature_repo.promotions import go_back_to, promotions
+from feature_repo.models.promotions import go_back_to, promotions
 
 _EPILOG = """\
 A running service takes it within seconds. `python -m training models` lists the versions.

@@ -46,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
     settings, steps = get_settings().training, Steps()
     require_folder_of(args.report)
     with steps("loading libraries"):
-        from feature_repo.promotions import in_force, model_name, promote
+        from feature_repo.models.promotions import in_force, model_name, promote
         from feature_repo.store import open_store
         from training.data.events import BEGINNING, END, Window
         from training.data.history import require_features

@@ -52,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _look() -> int:
-    from feature_repo.promotions import promotions
+    from feature_repo.models.promotions import promotions
     from feature_repo.settings import get_settings
     from training.commands.rollback import roll_back
     from training.promotion.live import look, was_gone_back_to

@@ -16,10 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from feature_repo.aggregates import Action
+from feature_repo.ranking.shelf import UNKNOWN, Codes, Items, Shelf
+from feature_repo.ranking.visitors import Visitors
 from feature_repo.reading import Floats
 from feature_repo.sections.training import TrainingSettings
-from feature_repo.shelf import UNKNOWN, Codes, Items, Shelf
-from feature_repo.visitors import Visitors
 from training.candidates.gathering import propose
 from training.candidates.space import Spaces
 from training.data.events import Interactions

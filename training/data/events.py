@@ -15,9 +15,9 @@ from feature_repo import tables
 from feature_repo.aggregates import ACTION_OF_EVENT
 from feature_repo.contract import LIST_VIEWED
 from feature_repo.errors import InputError
+from feature_repo.ranking.shelf import UNKNOWN, Codes
+from feature_repo.ranking.visitors import SESSION_GAP_HOURS
 from feature_repo.reading import Floats
-from feature_repo.shelf import UNKNOWN, Codes
-from feature_repo.visitors import SESSION_GAP_HOURS
 
 _VISIT_SECONDS = SESSION_GAP_HOURS * 3600
 BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from feature_repo.ranking import FEATURES, features, within_lists
+from feature_repo.ranking.features import FEATURES, features, within_lists
+from feature_repo.ranking.shelf import Items, Shelf
+from feature_repo.ranking.visitors import Visitors
 from feature_repo.reading import Floats
 from feature_repo.sections.training import TrainingSettings
-from feature_repo.shelf import Items, Shelf
-from feature_repo.visitors import Visitors
 from training.candidates.space import Spaces
 from training.data.history import History
 from training.data.impressions import Impressions

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from feature_repo.aggregates import RECENT, SHOWN, Entity
 from feature_repo.errors import InputError
+from feature_repo.ranking.shelf import STORED_COLUMNS, Codes, Shelf, Vocabularies
+from feature_repo.ranking.visitors import CUSTOMER_SUMS
 from feature_repo.reading import Floats
-from feature_repo.shelf import STORED_COLUMNS, Codes, Shelf, Vocabularies
-from feature_repo.visitors import CUSTOMER_SUMS
 
 Columns = dict[str, NDArray[Any]]
 

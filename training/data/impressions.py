@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from feature_repo.aggregates import ACTION_OF_EVENT, Action
 from feature_repo.contract import LIST_VIEWED
 from feature_repo.errors import InputError
+from feature_repo.ranking.shelf import UNKNOWN, Codes
+from feature_repo.ranking.visitors import DEVICES
 from feature_repo.reading import Floats
 from feature_repo.sections.training import TrainingSettings
-from feature_repo.shelf import UNKNOWN, Codes
-from feature_repo.visitors import DEVICES
 from training.data.events import EventLog, encode
 
 CREDIT_MINUTES = 30

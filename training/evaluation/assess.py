@@ -9,8 +9,8 @@ from functools import partial
 
 import numpy as np
 
+from feature_repo.ranking.shelf import Codes
 from feature_repo.reading import Floats
-from feature_repo.shelf import Codes
 from training.evaluation.character import Character, character_of
 from training.evaluation.groups import groups_of
 from training.evaluation.leaks import refuse_leaks

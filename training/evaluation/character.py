@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from feature_repo.aggregates import Action
-from feature_repo.shelf import UNKNOWN, Codes
+from feature_repo.ranking.shelf import UNKNOWN, Codes
 from training.evaluation.log import Log
 from training.evaluation.tasks import Queries
 

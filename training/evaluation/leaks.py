@@ -11,8 +11,8 @@ from dataclasses import replace
 
 import numpy as np
 
+from feature_repo.ranking.shelf import UNKNOWN
 from feature_repo.reading import Floats
-from feature_repo.shelf import UNKNOWN
 from training.evaluation.log import Log
 from training.evaluation.models import Model
 from training.evaluation.replay import DAY_SECONDS, ask

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from feature_repo import tables
 from feature_repo.aggregates import ACTION_OF_EVENT, Action
 from feature_repo.contract import CHECKOUT, LIST_VIEWED
+from feature_repo.ranking.shelf import UNKNOWN, Codes
 from feature_repo.reading import Floats
-from feature_repo.shelf import UNKNOWN, Codes
 from training.data.events import EventLog, Interactions, Labels, encode, unmasked
 
 IDLE_SECONDS = 1_800.0

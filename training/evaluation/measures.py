@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from feature_repo.ranking.shelf import UNKNOWN, Codes
 from feature_repo.reading import Floats
-from feature_repo.shelf import UNKNOWN, Codes
 
 Hits = NDArray[np.bool_]
 

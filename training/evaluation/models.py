@@ -9,8 +9,8 @@ from typing import Protocol
 
 import numpy as np
 
+from feature_repo.ranking.shelf import UNKNOWN, Codes
 from feature_repo.reading import Floats
-from feature_repo.shelf import UNKNOWN, Codes
 from training.choosing import best
 from training.evaluation.log import Lines
 from training.evaluation.popularity import RecentCounts

@@ -6,9 +6,9 @@ from collections import deque
 
 import numpy as np
 
+from feature_repo.ranking.shelf import Codes
+from feature_repo.ranking.visitors import ACTION_WEIGHTS
 from feature_repo.reading import Floats
-from feature_repo.shelf import Codes
-from feature_repo.visitors import ACTION_WEIGHTS
 from training.data.events import Interactions
 from training.evaluation.log import Lines
 

@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 
 from feature_repo.errors import DefinitionError
-from feature_repo.shelf import UNKNOWN
+from feature_repo.ranking.shelf import UNKNOWN
 from training.evaluation.log import Log
 from training.evaluation.models import DEPTH, Answers, Model
 from training.evaluation.stream import LeakError, Stream, Variant

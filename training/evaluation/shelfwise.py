@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
+from feature_repo.ranking.shelf import UNKNOWN, Codes, Items, Vocabularies
+from feature_repo.ranking.visitors import Visitors
 from feature_repo.reading import Floats
 from feature_repo.sections.training import TrainingSettings
-from feature_repo.shelf import UNKNOWN, Codes, Items, Vocabularies
 from feature_repo.store import open_store
-from feature_repo.visitors import Visitors
 from training.candidates.space import Spaces
 from training.data.choices import on_sale
 from training.data.events import Window

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from feature_repo.errors import ShelfwiseError
-from feature_repo.shelf import UNKNOWN, Codes
+from feature_repo.ranking.shelf import UNKNOWN, Codes
 from training.candidates.gathering import Mask, first_places
 from training.candidates.segments import Segment, segments_of
 from training.evaluation.log import Lines, Log

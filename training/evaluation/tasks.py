@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from feature_repo.aggregates import Action
+from feature_repo.ranking.shelf import UNKNOWN, Codes
 from feature_repo.reading import Floats
-from feature_repo.shelf import UNKNOWN, Codes
 from training.evaluation.log import CHECKED_OUT, ITEM_ACTIONS, SHOWN, Clock, Lines, Log
 from training.evaluation.ragged import Ragged
 

@@ -6,8 +6,8 @@ import os
 from pathlib import Path
 
 from feature_repo.errors import InputError, ShelfwiseError
-from feature_repo.model_record import stored_models
-from feature_repo.promotions import model_name
+from feature_repo.models.promotions import model_name
+from feature_repo.models.record import stored_models
 from feature_repo.settings import get_settings
 from training.distributions import Distributions
 from training.model import ModelCard, Recommender

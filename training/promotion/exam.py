@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from feature_repo.ranking.visitors import Visitors
 from feature_repo.reading import Floats
-from feature_repo.visitors import Visitors
 from training.data.choices import Choices, purchases, turns, visitors_at
 from training.data.examples import Examples
 from training.evaluation.measures import Hits, first_hit, hit_rate, hits, ndcg

@@ -17,9 +17,9 @@ from typing import Any
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from feature_repo import promotions
 from feature_repo.errors import InputError, UnavailableError
-from feature_repo.promotions import Promotion
+from feature_repo.models import promotions
+from feature_repo.models.promotions import Promotion
 from feature_repo.settings import get_settings
 
 _TIMEOUT_SECONDS = 5.0

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from feature_repo import tables
 from feature_repo.errors import ShelfwiseError, UnavailableError
-from feature_repo.promotions import model_name
+from feature_repo.models.promotions import model_name
 from feature_repo.settings import get_settings
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 
 from feature_repo import tables
-from feature_repo.promotions import Promotion
+from feature_repo.models.promotions import Promotion
 from feature_repo.reading import Floats
 from feature_repo.sections.training import WatchSettings
 from feature_repo.settings import get_settings

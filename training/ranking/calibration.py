@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 
+from feature_repo.ranking.shelf import UNKNOWN
 from feature_repo.reading import Floats
 from feature_repo.sections.training import TrainingSettings
-from feature_repo.shelf import UNKNOWN
 from training.candidates.gathering import propose
 from training.data.choices import Choices, on_sale, visitors_at
 from training.data.examples import Shelves

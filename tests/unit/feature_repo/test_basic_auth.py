@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from feature_repo.basic_auth import authorization_of, key_shown
+from feature_repo.web.basic_auth import authorization_of, key_shown
 
 
 def test_a_key_comes_back() -> None:

@@ -8,7 +8,7 @@ import ibis
 import pandas as pd
 import pytest
 
-from feature_repo import point_in_time
+from feature_repo.feast_parts import point_in_time
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 

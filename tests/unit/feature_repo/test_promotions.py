@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from own_stack import OwnStack
 
-from feature_repo import promotions
 from feature_repo.errors import InputError, UnavailableError
-from feature_repo.promotions import go_back_to, in_force, promote
+from feature_repo.models import promotions
+from feature_repo.models.promotions import go_back_to, in_force, promote
 
 
 @pytest.fixture(autouse=True)

@@ -7,9 +7,9 @@ import pytest
 from small_shelf import NOW, shelf, space, visitors
 
 from feature_repo.aggregates import Action
-from feature_repo.ranking import FEATURES, LIST_FEATURES, columns_of, features, within_lists
-from feature_repo.shelf import UNKNOWN
-from feature_repo.visitors import INTEREST_HALF_LIFE_HOURS, Visitors
+from feature_repo.ranking.features import FEATURES, LIST_FEATURES, columns_of, features, within_lists
+from feature_repo.ranking.shelf import UNKNOWN
+from feature_repo.ranking.visitors import INTEREST_HALF_LIFE_HOURS, Visitors
 
 CUP, PAN, RAKE, BALL = range(4)
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from small_shelf import IDS, NOW, shelf
 
-from feature_repo.shelf import UNKNOWN, Vocabulary
+from feature_repo.ranking.shelf import UNKNOWN, Vocabulary
 
 
 def test_unknown_stock_counts_as_available_and_none_left_does_not() -> None:

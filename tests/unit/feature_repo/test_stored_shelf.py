@@ -9,8 +9,8 @@ import numpy as np
 from small_shelf import IDS, NOW, following
 
 from feature_repo.aggregates import NEXT
-from feature_repo.shelf import NUMERIC_COLUMNS, STORED_COLUMNS, Shelf, Vocabularies
-from feature_repo.stored_shelf import StoredShelf
+from feature_repo.online.catalogue import StoredShelf
+from feature_repo.ranking.shelf import NUMERIC_COLUMNS, STORED_COLUMNS, Shelf, Vocabularies
 
 TURNS = {"cup": {"pan": 6.0, "rake": 2.0}, "rake": {"cup": 4.0, "gone": 1.0}}
 

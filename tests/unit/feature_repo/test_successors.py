@@ -7,7 +7,7 @@ import pytest
 from small_shelf import NOW, following, shelf, visitors
 
 from feature_repo.aggregates import NEXT, Action
-from feature_repo.successors import COLUMNS, SHRINKAGE, Successors, latest, weighted
+from feature_repo.ranking.successors import COLUMNS, SHRINKAGE, Successors, latest, weighted
 
 CUP, PAN, RAKE, BALL = range(4)
 TURNS = {"cup": {"pan": 6.0, "rake": 2.0}, "rake": {"cup": 4.0, "gone": 1.0}}
@@ -23,7 +23,7 @@ def test_shares_of_turns_and_closeness_are_shrunk() -> None:
 
 
 def test_of_many_products_turned_to_together_the_closest_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("feature_repo.successors.MOST_TIES", 2)
+    monkeypatch.setattr("feature_repo.ranking.successors.MOST_TIES", 2)
     turns = {"cup": {"pan": 6.0, "rake": 2.0, "ball": 4.0}, "rake": {"ball": 1.0}}
     read = shelf(**following(turns)).successors
     assert sorted(read.together[CUP].indices) == [PAN, BALL]

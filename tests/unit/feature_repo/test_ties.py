@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.sparse import coo_matrix
 
-from feature_repo.ties import Ties
+from feature_repo.ranking.ties import Ties
 
 VISITORS = 3
 

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from own_stack import OwnStack
 
-from feature_repo.model_record import ABOUT, stored_models
-from feature_repo.promotions import promote
+from feature_repo.models.promotions import promote
+from feature_repo.models.record import ABOUT, stored_models
 from feature_repo.sections.watching import HealthSettings
 from feature_repo.settings import get_settings
 from ingestion.health import services as health_services

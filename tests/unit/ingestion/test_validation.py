@@ -15,8 +15,8 @@ from deltalake import DeltaTable, write_deltalake
 from offline_data import Shop
 
 from feature_repo import tables
+from feature_repo.checks.findings import Finding, Status, violated
 from feature_repo.contract import ORDERED
-from feature_repo.findings import Finding, Status, violated
 from feature_repo.sections.watching import ValidationSettings
 from feature_repo.settings import HOME_VARIABLE, get_settings
 from ingestion.__main__ import main
@@ -244,7 +244,7 @@ def test_without_tables_it_cannot_run(
 
 
 def test_large_tables_are_read_in_batches(shop: None) -> None:
-    from feature_repo.expectations import expected_of_tables
+    from feature_repo.checks.expectations import expected_of_tables
     from ingestion.commands import validate
 
     expected = next(one for one in expected_of_tables(NOW) if one.name == "events")

@@ -10,10 +10,10 @@ from own_stack import OwnStack
 from starlette.testclient import TestClient
 
 from feature_repo.errors import SettingsError
-from feature_repo.rate_limit import RateLimit
 from feature_repo.settings import get_settings
-from serving.api import create_app
+from feature_repo.web.rate_limit import RateLimit
 from serving.runtime import Runtime
+from serving.web.api import create_app
 
 Serve = Callable[..., TestClient]
 

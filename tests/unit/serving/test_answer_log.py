@@ -10,9 +10,10 @@ from kafka.future import Future
 from feature_repo.answered import of_message, to_message
 from feature_repo.sections.servers import KafkaSettings
 from ingestion.outcomes.answers import rows_of
-from serving import answer_log, metrics
-from serving.answer_log import AnswerLog, record_of
-from serving.answers import Item
+from serving import metrics
+from serving.answering import answer_log
+from serving.answering.answer_log import AnswerLog, record_of
+from serving.answering.answers import Item
 
 BODY = {
     "items": [Item("cup", 0.5, "taste", "because")],

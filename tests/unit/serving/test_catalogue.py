@@ -8,9 +8,9 @@ from typing import Any, ClassVar, cast
 import pytest
 from small_shelf import NOW, following
 
-from feature_repo.shelf import STORED_COLUMNS
-from serving import catalogue
-from serving.catalogue import CatalogueReader
+from feature_repo.ranking.shelf import STORED_COLUMNS
+from serving.data import catalogue
+from serving.data.catalogue import CatalogueReader
 
 IDS = [f"p{number}" for number in range(100)]
 

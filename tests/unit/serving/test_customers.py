@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 import uvloop
 
-from serving import customers
-from serving.customers import CustomerReader, NotRead
+from serving.data import customers
+from serving.data.customers import CustomerReader, NotRead
 
 SHARE = 0.1
 

@@ -10,13 +10,13 @@ import pytest
 from small_shelf import IDS, NOW, customer_columns, rankers, shelf, space
 
 from feature_repo.aggregates import Action
-from feature_repo.shelf import Shelf
+from feature_repo.ranking.shelf import Shelf
 from serving import metrics
-from serving.answers import ExplainedItem, Missing, Result
-from serving.customers import CustomerFeatures
-from serving.engine import Engine
-from serving.requests import RecommendRequest
-from serving.rules import Rulebook
+from serving.answering.answers import ExplainedItem, Missing, Result
+from serving.answering.engine import Engine
+from serving.data.customers import CustomerFeatures
+from serving.rules.declared import Rulebook
+from serving.web.requests import RecommendRequest
 from training.model import Recommender
 
 

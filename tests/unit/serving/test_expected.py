@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from serving.expected import Expected
+from serving.answering.expected import Expected
 
 
 def test_a_step_that_was_never_seen_is_let_begin_unless_time_is_over() -> None:

@@ -11,11 +11,11 @@ from small_shelf import rankers, shelf, space
 from feature_repo.errors import InputError
 from feature_repo.experiments import ExperimentBook
 from serving import metrics
-from serving.answers import Item, Result
-from serving.engine import Engine
-from serving.experiments import Assigned, Experiments, Trial, answers_of
-from serving.requests import RecommendRequest
-from serving.rules import Rulebook
+from serving.answering.answers import Item, Result
+from serving.answering.engine import Engine
+from serving.answering.experiments import Assigned, Experiments, Trial, answers_of
+from serving.rules.declared import Rulebook
+from serving.web.requests import RecommendRequest
 from training.model import Recommender
 from training.scenarios import SCENARIOS
 

@@ -8,9 +8,9 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from small_shelf import NOW, rankers, shelf, space, visitors
 
 from feature_repo.aggregates import Action
-from feature_repo.ranking import FEATURES, LIST_FEATURES
-from serving.answers import Cause
-from serving.explanations import MOST, explain_ranker, explain_source
+from feature_repo.ranking.features import FEATURES, LIST_FEATURES
+from serving.answering.answers import Cause
+from serving.answering.explanations import MOST, explain_ranker, explain_source
 from training.model import Recommender
 from training.ranking.rankers import Purpose, Ranker
 from training.recommending import PlacedRecommender, Ranked

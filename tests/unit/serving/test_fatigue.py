@@ -9,9 +9,9 @@ import pytest
 from small_shelf import shelf, visitors
 
 from feature_repo.aggregates import Action
-from feature_repo.shelf import UNKNOWN
-from feature_repo.visitors import Visitors
-from serving.fatigue import HALF_LIFE_HOURS, fatigue
+from feature_repo.ranking.shelf import UNKNOWN
+from feature_repo.ranking.visitors import Visitors
+from serving.answering.fatigue import HALF_LIFE_HOURS, fatigue
 
 CUP, PAN, RAKE, BALL = range(4)
 EVERY = np.arange(4, dtype=np.int32)

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from own_stack import OwnStack
 
-from feature_repo.promotions import go_back_to, promote
-from serving.models import ModelWatch
+from feature_repo.models.promotions import go_back_to, promote
+from serving.data.models import ModelWatch
 
 
 class Loading(ModelWatch):

@@ -11,10 +11,10 @@ from numba.core.dispatcher import Dispatcher
 from small_shelf import IDS, NOW, customer_columns, rankers, shelf, space
 
 from feature_repo.aggregates import SHOWN, Action
-from serving.customers import CustomerFeatures
-from serving.engine import Engine
-from serving.rehearsal import rehearse
-from serving.requests import RecommendRequest
+from serving.answering.engine import Engine
+from serving.answering.rehearsal import rehearse
+from serving.data.customers import CustomerFeatures
+from serving.web.requests import RecommendRequest
 from training.model import Recommender
 from training.recommending import PlacedRecommender
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import get_args
 
-from serving.requests import RecommendedItem, RecommendRequest
+from serving.web.requests import RecommendedItem, RecommendRequest
 from training.candidates.sources import Source
 from training.scenarios import SCENARIOS
 

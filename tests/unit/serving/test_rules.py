@@ -12,10 +12,10 @@ from small_shelf import IDS, shelf
 
 from feature_repo.errors import InputError
 from feature_repo.settings import PROJECT_ROOT
-from serving.answers import Item
-from serving.placed_rules import PlacedRules
-from serving.rules import Boost, Pin, Rulebook, read_rules
-from serving.rules_watch import RulesWatch
+from serving.answering.answers import Item
+from serving.rules.declared import Boost, Pin, Rulebook, read_rules
+from serving.rules.placed import PlacedRules
+from serving.rules.watch import RulesWatch
 from training.scenarios import SCENARIOS, Ranking
 
 EVERYTHING = """

@@ -9,7 +9,7 @@ import pytest
 
 from feature_repo.errors import InputError
 from serving import metrics
-from serving.rules_watch import RulesWatch
+from serving.rules.watch import RulesWatch
 
 
 def test_a_refused_file_is_tried_again_without_being_touched(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

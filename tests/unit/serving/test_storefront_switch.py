@@ -9,8 +9,8 @@ import pytest
 
 from feature_repo.sections.serving import ServingSettings
 from feature_repo.settings import Settings
-from serving.api import create_app
 from serving.runtime import Runtime
+from serving.web.api import create_app
 
 
 @pytest.mark.parametrize(

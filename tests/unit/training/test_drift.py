@@ -9,9 +9,9 @@ import pytest
 from small_shelf import customer_columns, rankers, shelf, space
 
 from feature_repo.aggregates import Action
-from feature_repo.findings import Status
+from feature_repo.checks.findings import Status
+from feature_repo.ranking.visitors import Visitors
 from feature_repo.sections.watching import ValidationSettings
-from feature_repo.visitors import Visitors
 from training.commands.drift import compare
 from training.distributions import Distribution, Distributions, what_is_seen
 from training.model import Recommender

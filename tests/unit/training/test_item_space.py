@@ -8,8 +8,8 @@ from few_interactions import interactions
 from small_shelf import IDS, factors, neighbours, shelf, visitors
 
 from feature_repo.aggregates import Action
+from feature_repo.ranking.shelf import UNKNOWN
 from feature_repo.sections.training import TrainingSettings
-from feature_repo.shelf import UNKNOWN
 from training.candidates.als import fit_factors, interest_matrix
 
 CUP, PAN, RAKE, BALL = range(4)

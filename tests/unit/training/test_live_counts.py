@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from own_stack import OwnStack
 
-from feature_repo.promotions import Promotion
+from feature_repo.models.promotions import Promotion
 from feature_repo.sections.training import WatchSettings
 from training.commands.watch import judge
 from training.promotion import live

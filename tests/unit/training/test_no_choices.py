@@ -8,8 +8,8 @@ import numpy as np
 from feast import FeatureStore
 from small_shelf import IDS, shelf, space
 
+from feature_repo.ranking.shelf import Vocabularies
 from feature_repo.sections.training import TrainingSettings
-from feature_repo.shelf import Vocabularies
 from training.candidates.space import Spaces
 from training.data.choices import Choices, read_choices, visitors_at
 from training.data.examples import Shelves

@@ -8,7 +8,7 @@ from few_interactions import interactions
 from small_shelf import IDS, repurchases, shelf, visitors
 
 from feature_repo.aggregates import Action
-from feature_repo.shelf import UNKNOWN
+from feature_repo.ranking.shelf import UNKNOWN
 from training.candidates.copurchases import fit_copurchases
 from training.candidates.neighbours import SHRINKAGE
 from training.candidates.repurchases import CATEGORY_EVIDENCE, PRODUCT_EVIDENCE, Repurchases, last_bought, not_due

@@ -14,7 +14,7 @@ from small_shelf import rankers, shelf, space, visitors
 
 from feature_repo.aggregates import Action, definition_hash
 from feature_repo.errors import DefinitionError
-from feature_repo.ranking import LIST_FEATURES
+from feature_repo.ranking.features import LIST_FEATURES
 from training.model import ModelCard, Recommender
 
 ALL = np.ones(4, dtype=bool)

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from small_shelf import IDS, NOW, rankers, shelf, space, visitors
 
 from feature_repo.aggregates import Action
-from feature_repo.shelf import UNKNOWN, Shelf
+from feature_repo.ranking.shelf import UNKNOWN, Shelf
 from training.candidates.sources import Source
 from training.model import Recommender
 from training.recommending import PlacedRecommender, Ranked

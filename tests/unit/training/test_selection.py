@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from feature_repo.shelf import UNKNOWN
+from feature_repo.ranking.shelf import UNKNOWN
 from training.selection import capped, diversified, with_arrivals
 
 NOWHERE = np.zeros((4, 1), dtype=np.float32)

@@ -9,7 +9,7 @@ import pytest
 from small_shelf import IDS, NOW, shelf, space, visitors
 
 from feature_repo.aggregates import Action
-from feature_repo.shelf import Shelf
+from feature_repo.ranking.shelf import Shelf
 from training.candidates import sources
 from training.candidates.gathering import gather, propose
 from training.candidates.sources import FAIR_IMPRESSIONS, Proposal, Situation, Source, own_products

@@ -11,7 +11,7 @@ import pytest
 from deltalake import write_deltalake
 
 from feature_repo import tables
-from feature_repo.promotions import Promotion
+from feature_repo.models.promotions import Promotion
 from feature_repo.sections.training import WatchSettings
 from training.promotion.watched_clicks import judge_clicks
 

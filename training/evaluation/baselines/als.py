@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 from threadpoolctl import threadpool_limits
 
+from feature_repo.ranking.visitors import ACTION_WEIGHTS
 from feature_repo.reading import Floats
-from feature_repo.visitors import ACTION_WEIGHTS
 from training.candidates.als import HALF_LIFE_SECONDS, interest_matrix
 from training.evaluation.log import Lines
 from training.evaluation.models import Fitted

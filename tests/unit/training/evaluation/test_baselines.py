@@ -9,8 +9,8 @@ import pytest
 from small_log import Row, log
 
 from feature_repo.aggregates import Action
+from feature_repo.ranking.shelf import UNKNOWN
 from feature_repo.sections.training import TrainingSettings
-from feature_repo.shelf import UNKNOWN
 from training.evaluation.leaks import refuse_leaks
 from training.evaluation.log import SHOWN, Log
 from training.evaluation.models import Answers

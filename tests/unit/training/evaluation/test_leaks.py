@@ -8,8 +8,8 @@ from small_log import Row, log
 
 from feature_repo.aggregates import Action
 from feature_repo.errors import DefinitionError
+from feature_repo.ranking.shelf import UNKNOWN
 from feature_repo.reading import Floats
-from feature_repo.shelf import UNKNOWN
 from training.evaluation.leaks import refuse_leaks, with_another_future
 from training.evaluation.log import SHOWN, Lines, Log
 from training.evaluation.models import DEPTH, Answers, Stepwise

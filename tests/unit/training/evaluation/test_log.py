@@ -10,7 +10,7 @@ from few_events import START, event, store
 
 from feature_repo.aggregates import Action
 from feature_repo.contract import CHECKOUT, CLICKED, LIST_VIEWED, ORDERED, VIEWED
-from feature_repo.shelf import UNKNOWN
+from feature_repo.ranking.shelf import UNKNOWN
 from training.data.events import EventLog, Window
 from training.evaluation.log import CHECKED_OUT, SHOWN, Log, read_log
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from feature_repo.shelf import UNKNOWN
+from feature_repo.ranking.shelf import UNKNOWN
 from training.evaluation.measures import (
     estimate,
     estimates,

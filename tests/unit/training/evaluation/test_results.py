@@ -11,8 +11,8 @@ from rich.console import Console
 from small_log import log
 
 from feature_repo.aggregates import Action
+from feature_repo.ranking.shelf import UNKNOWN, Codes
 from feature_repo.sections.training import TrainingSettings
-from feature_repo.shelf import UNKNOWN, Codes
 from training.evaluation.assess import able, compare
 from training.evaluation.character import character_of
 from training.evaluation.groups import groups_of

@@ -5,7 +5,7 @@ from __future__ import annotations
 from small_log import log
 
 from feature_repo.aggregates import Action
-from feature_repo.shelf import UNKNOWN
+from feature_repo.ranking.shelf import UNKNOWN
 from training.evaluation.log import CHECKED_OUT, SHOWN
 from training.evaluation.ragged import Ragged
 from training.evaluation.tasks import Task, queries_of
