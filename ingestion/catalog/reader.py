@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import glob
 from collections.abc import Iterable, Mapping
 from functools import cache
@@ -10,6 +11,7 @@ from urllib.parse import unquote
 
 import duckdb
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.dataset as ds
 from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError, DeltaProtocolError
@@ -18,7 +20,7 @@ from feature_repo.errors import InputError
 from ingestion.catalog.places import Place
 
 _PRODUCT_ID = "trim(CAST(product_id AS VARCHAR))"
-_READERS = {"Parquet": "read_parquet", "CSV": "read_csv", "JSON": "read_json"}
+_DELIMITERS = ",;\t|"
 _OPTIONAL = {
     "name": "VARCHAR",
     "category": "VARCHAR",
@@ -28,6 +30,11 @@ _OPTIONAL = {
     "stock": "BIGINT",
     "updated_at": "TIMESTAMPTZ",
     "created_at": "TIMESTAMPTZ",
+}
+_MEANT = {
+    "DOUBLE": "a number, with a point before decimals and nothing else",
+    "BIGINT": "a whole number",
+    "TIMESTAMPTZ": "a time as in 2026-01-31T12:00:00Z",
 }
 
 
@@ -42,11 +49,44 @@ def read_file(path: Path, kind: str) -> pa.Table:
     """
     try:
         # DuckDB takes a path for a pattern.
-        return _rows(
-            _connection().sql(f"SELECT * FROM {_READERS[kind]}(?)", params=[glob.escape(str(path))]), path.name
-        )
+        source = _connection().sql(f"SELECT * FROM {_READERS[kind](path)}", params=[glob.escape(str(path))])
+        return _rows(source, path.name)
+    except UnicodeDecodeError:
+        raise InputError(f"{path.name} cannot be read as a catalogue: it is not UTF-8") from None
     except duckdb.Error as error:
-        raise InputError(f"{path.name} cannot be read as a catalogue: {error}") from error
+        # What follows is advice on DuckDB's own options.
+        why = "; ".join(str(error).partition("\nPossible ")[0].split("\n"))
+        raise InputError(f"{path.name} cannot be read as a catalogue: {why}") from None
+
+
+def _read_csv(path: Path) -> str:
+    """All as text: by guessing types, DuckDB would make other ids of some, and of all others in the same file."""
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        first = next(file, "")
+        delimiter = max(_DELIMITERS, key=lambda one: len(next(csv.reader([first], delimiter=one), [])))
+        file.seek(0)
+        names = next(csv.reader(file, delimiter=delimiter), [])
+    if not names:
+        raise InputError(f"{path.name} is empty")
+    columns = {name.strip() or f"column {number}": "VARCHAR" for number, name in enumerate(names, 1)}
+    if len(columns) < len(names):
+        raise InputError(f"{path.name} has two columns of the same name; it has {', '.join(names)}")
+    return (
+        f"read_csv(?, auto_detect = false, header = true, delim = '{delimiter}', quote = '\"', escape = '\"', "
+        f"columns = {_struct(columns)})"
+    )
+
+
+def _read_json(_path: Path) -> str:
+    """As text, like CSV; a number and a word may be the ids of two products of the same file."""
+    return f"read_json(?, columns = {_struct(dict.fromkeys(['product_id', *_OPTIONAL], 'VARCHAR'))})"
+
+
+_READERS = {"Parquet": lambda _path: "read_parquet(?)", "CSV": _read_csv, "JSON": _read_json}
+
+
+def _struct(columns: Mapping[str, str]) -> str:
+    return "{" + ", ".join(f"'{name.replace(chr(39), chr(39) * 2)}': '{kind}'" for name, kind in columns.items()) + "}"
 
 
 def data_files(table: DeltaTable) -> dict[str, int]:
@@ -117,20 +157,38 @@ def _rows(source: duckdb.DuckDBPyRelation, name: str) -> pa.Table:
     columns = source.columns
     if "product_id" not in columns:
         raise InputError(f"{name} has no column product_id; it has {', '.join(columns)}")
+    texts = {column for column, kind in zip(columns, source.types, strict=True) if kind == "VARCHAR"}
+    given = {column: kind for column, kind in _OPTIONAL.items() if column in columns}
+    # A field without anything in it says nothing.
+    values = {column: f"nullif(trim({column}), '')" if column in texts else column for column in given}
     selected = [
-        f"CAST({column} AS {kind}) AS {column}" if column in columns else f"NULL::{kind} AS {column}"
+        f"TRY_CAST({values[column]} AS {kind}) AS {column}" if column in given else f"NULL::{kind} AS {column}"
         for column, kind in _OPTIONAL.items()
     ]
-    return source.query(
+    unread = [
+        f"WHEN {values[column]} IS NOT NULL AND TRY_CAST({values[column]} AS {kind}) IS NULL "
+        f"THEN ['{column}', product_id::VARCHAR, {values[column]}::VARCHAR]"
+        for column, kind in given.items()
+    ]
+    rows = source.query(
         "source",
         f"""
         WITH rows AS (
-            SELECT {_PRODUCT_ID} AS product_id, {", ".join(selected)}, row_number() OVER () AS place
+            SELECT {_PRODUCT_ID} AS product_id, {", ".join(selected)}, row_number() OVER () AS place,
+                CASE {" ".join(unread)} WHEN true THEN NULL::VARCHAR[] END AS unread
             FROM source
         )
         SELECT * EXCLUDE (updated_at, created_at, place), 'catalog' AS origin,
             updated_at AS event_timestamp,
             epoch(coalesce(created_at, min(updated_at) OVER (PARTITION BY product_id))) AS first_seen_at
-        FROM rows WHERE product_id <> '' ORDER BY place
+        FROM rows ORDER BY place
         """,
     ).to_arrow_table()
+    for column, product_id, said in rows["unread"].drop_null().to_pylist()[:1]:
+        raise InputError(
+            f"{name}: the {column} of product {product_id} is {said!r}, which is not {_MEANT[_OPTIONAL[column]]}"
+        )
+    named = rows.drop_columns("unread").filter(pc.not_equal(rows["product_id"], ""))
+    if rows.num_rows and not named.num_rows:
+        raise InputError(f"{name} has no rows with a product_id")
+    return named

@@ -382,3 +382,53 @@ class TestFullLists:
 def test_other_addresses_are_refused() -> None:
     with pytest.raises(InputError, match="gs:// cannot be read"):
         place_of("gs://bucket/folder")
+
+
+class TestWhatIsWritten:
+    def rows(self, file: Path) -> list[dict[str, Any]]:
+        (part,) = find(file, nothing).changed
+        return part.read().to_pylist()
+
+    def test_ids_are_text_as_they_stand_there(self, tmp_path: Path) -> None:
+        said = ["000123", "1E5", "100", "1.10", "1.1", "TRUE", "01/02/2024", "12345678901234567890123", "ABC-1"]
+        file = write(tmp_path / "a.csv", "\ufeffproduct_id;category\n" + "".join(f"{one};10.50\n" for one in said))
+        assert ids(find(file, nothing)) == said
+        assert {row["category"] for row in self.rows(file)} == {"10.50"}
+
+    def test_ids_of_json_are_numbers_and_words_alike(self, tmp_path: Path) -> None:
+        lines = ['{"product_id": "j1", "name": "Mug"}', '{"product_id": 3, "name": 1984}', '{"product_id": "E0-A"}']
+        file = write(tmp_path / "a.jsonl", "\n".join(lines))
+        assert ids(find(file, nothing)) == ["j1", "3", "E0-A"]
+        assert [row["name"] for row in self.rows(file)] == ["Mug", "1984", None]
+
+    def test_a_field_with_nothing_in_it_says_nothing(self, tmp_path: Path) -> None:
+        file = write(tmp_path / "a.csv", 'product_id,name,price,stock\nmug,"", ,3\n')
+        (row,) = self.rows(file)
+        assert (row["name"], row["price"], row["stock"]) == (None, None, 3)
+
+    @pytest.mark.parametrize(
+        ("text", "told"),
+        [
+            (
+                "product_id,price\nmug,1\ncup,9.50 EUR\n",
+                "the price of product cup is '9.50 EUR', which is not a number",
+            ),
+            ("product_id,stock\nmug,lots\n", "the stock of product mug is 'lots', which is not a whole number"),
+            ("product_id,updated_at\nmug,soon\n", "the updated_at of product mug is 'soon', which is not a time"),
+            (
+                "product_id,name\nmug,Mug\ncup,Cup,4\n",
+                "Line: 3; Original Line: cup,Cup,4; Expected Number of Columns: 2",
+            ),
+            ("product_id,product_id\nmug,Mug\n", "two columns of the same name"),
+            ("", "is empty"),
+            ("id,name\nmug,Mug\n", "no column product_id; it has id, name"),
+        ],
+    )
+    def test_what_cannot_be_read_is_named(self, tmp_path: Path, text: str, told: str) -> None:
+        with pytest.raises(InputError, match="cannot be read|:|is empty|has") as raised:
+            self.rows(write(tmp_path / "a.csv", text))
+        assert told in str(raised.value)
+
+    def test_json_without_ids_is_told(self, tmp_path: Path) -> None:
+        with pytest.raises(InputError, match="no rows with a product_id"):
+            self.rows(write(tmp_path / "a.jsonl", '{"id": "mug"}\n'))
