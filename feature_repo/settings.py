@@ -9,17 +9,20 @@ are in :mod:`feature_repo.sections`.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, get_origin
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field, PositiveFloat, ValidationError
+from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     TomlConfigSettingsSource,
 )
+from pydantic_settings import SettingsError as UnreadableSetting
 
 from feature_repo.errors import SettingsError
 from feature_repo.sections.intake import CatalogSettings, CollectorSettings, PrivacySettings, StreamSettings
@@ -57,7 +60,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, env_nested_delimiter="__", extra="forbid", frozen=True)
 
     home: Path = Field(PROJECT_ROOT / "var", description="where everything that runs keeps its data, logs and models")
-    start_timeout_seconds: float = Field(
+    start_timeout_seconds: PositiveFloat = Field(
         300.0, description="how long the one-machine stack waits for a service that it started to be ready"
     )
     kafka: KafkaSettings = KafkaSettings()
@@ -131,6 +134,10 @@ def get_settings() -> Settings:
         raise SettingsError(
             f"settings cannot be used: {'; '.join(faults)}; `python -m feature_repo.settings` lists those there are"
         ) from error
+    except UnreadableSetting as error:
+        lists = [name for name, field in _fields() if get_origin(field.annotation) is tuple and name in os.environ]
+        help_ = f'; {", ".join(lists)}: a list is written as ["a", "b"]' if lists else ""
+        raise SettingsError(f"settings cannot be used: {error}{help_}") from None
     except ValueError as error:
         raise SettingsError(f"settings cannot be used: {error}") from error
 
@@ -142,16 +149,19 @@ def _config_file() -> Path | None:
     return Path(named) if named else PROJECT_ROOT / "shelfwise.toml"
 
 
-def variable_names(settings: type[BaseModel] = Settings, prefix: str = ENV_PREFIX) -> dict[str, str]:
+def variable_names() -> dict[str, str]:
     """Every environment variable that sets something, with its description."""
-    names: dict[str, str] = {}
+    return {name: field.description or "" for name, field in _fields()}
+
+
+def _fields(settings: type[BaseModel] = Settings, prefix: str = ENV_PREFIX) -> Iterator[tuple[str, FieldInfo]]:
+    """Every single setting, by its environment variable."""
     for name, field in settings.model_fields.items():
         annotation, variable = field.annotation, f"{prefix}{name.upper()}"
         if isinstance(annotation, type) and issubclass(annotation, Section):
-            names |= variable_names(annotation, f"{variable}__")
+            yield from _fields(annotation, f"{variable}__")
         else:
-            names[variable] = field.description or ""
-    return names
+            yield variable, field
 
 
 def _refuse_unknown_variables() -> None:

@@ -17,6 +17,8 @@ from feature_repo.errors import UnavailableError
 from feature_repo.sections.servers import KafkaSettings
 
 CONNECT_SECONDS = 10.0
+# Kafka takes no larger message. The stream refuses a much smaller one as oversized, and keeps what there is of it.
+LARGEST_MESSAGE = 500_000
 
 
 def message_key(event: Mapping[str, Any]) -> bytes | None:
@@ -24,7 +26,7 @@ def message_key(event: Mapping[str, Any]) -> bytes | None:
     for name in ("userId", "anonymousId"):
         value = event.get(name)
         if isinstance(value, str | int | float) and not isinstance(value, bool) and str(value).strip():
-            return str(value).encode()
+            return str(value).encode(errors="surrogatepass")
     return None
 
 

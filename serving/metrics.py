@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client.multiprocess import mark_process_dead
 
 _SECONDS = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
 _AGES = (0.5, 1.0, 2.0, 5.0, 15.0, 60.0, 300.0, 1_800.0, 3_600.0, 86_400.0, 604_800.0)
@@ -55,7 +58,7 @@ feature_reads = Counter(
 circuit_open = Gauge(
     name="shelfwise_circuit_open",
     documentation="1 while customer features are not asked for, as the online store did not answer",
-    multiprocess_mode="max",
+    multiprocess_mode="livemax",
 )
 catalogue_age = Histogram(
     name="shelfwise_catalogue_age_seconds",
@@ -65,29 +68,31 @@ catalogue_age = Histogram(
 catalogue_read_at = Gauge(
     name="shelfwise_catalogue_read_timestamp_seconds",
     documentation="when the item features in memory were read; their age is time() minus this",
-    multiprocess_mode="min",
+    multiprocess_mode="livemin",
 )
-catalogue_size = Gauge(name="shelfwise_catalogue_products", documentation="products in memory", multiprocess_mode="min")
+catalogue_size = Gauge(
+    name="shelfwise_catalogue_products", documentation="products in memory", multiprocess_mode="livemin"
+)
 model_info = Gauge(
     name="shelfwise_model_info",
     documentation="1 for the version in use, 0 for versions used before",
     labelnames=["version"],
-    multiprocess_mode="max",
+    multiprocess_mode="livemax",
 )
 model_refused = Gauge(
     name="shelfwise_model_refused",
     documentation="1 while the model that should be in use cannot be: an earlier one is, or none",
-    multiprocess_mode="max",
+    multiprocess_mode="livemax",
 )
 rules_refused = Gauge(
     name="shelfwise_rules_refused",
     documentation="1 while the rules file as it is now cannot be used, and older rules are in force",
-    multiprocess_mode="max",
+    multiprocess_mode="livemax",
 )
 experiments_refused = Gauge(
     name="shelfwise_experiments_refused",
     documentation="1 while the experiments file as it is now cannot be used, and older experiments are under way",
-    multiprocess_mode="max",
+    multiprocess_mode="livemax",
 )
 exposures = Counter(
     name="shelfwise_exposures_total",
@@ -105,6 +110,19 @@ answers_lost = Counter(
 )
 
 _model_in_use = ""
+
+
+def forget_dead_workers(folder: Path) -> None:
+    """Take what workers that are gone said of themselves out of ``/metrics``; what they counted stays.
+
+    Args:
+        folder: where the processes of this service keep their metrics.
+    """
+    for pid in {int(file.stem.rpartition("_")[2]) for file in folder.glob("gauge_live*_*.db")}:
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            mark_process_dead(pid, str(folder))
 
 
 @contextmanager

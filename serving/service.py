@@ -17,6 +17,7 @@ os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import platform  # noqa: E402
+from pathlib import Path  # noqa: E402
 from typing import TYPE_CHECKING  # noqa: E402
 
 import bentoml  # noqa: E402
@@ -62,9 +63,11 @@ class Recommendations:
     @bentoml.on_startup
     def start(self) -> None:
         """Get ready in this worker process."""
+        from serving import metrics
         from serving.runtime import Runtime
         from serving.web.api import create_app
 
+        metrics.forget_dead_workers(Path(BentoMLContainer.prometheus_multiproc_dir.get()))
         self.runtime = Runtime(settings)
         self.runtime.start()
         api.app = create_app(self.runtime)

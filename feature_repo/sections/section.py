@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, SecretStr
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
+
+Port = Annotated[int, Field(ge=1, le=65_535)]
 
 
 class Section(BaseModel):
@@ -17,3 +21,7 @@ def sendable(key: SecretStr) -> SecretStr:
     if not text or ":" in text or not text.isascii():
         raise ValueError("a key has one character or more, of ASCII, and no colon")
     return key
+
+
+Key = Annotated[SecretStr, AfterValidator(sendable)]
+OptionalKey = Annotated[SecretStr, AfterValidator(lambda key: sendable(key) if key.get_secret_value() else key)]

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import Field, PositiveFloat, PositiveInt, SecretStr, model_validator
 
-from feature_repo.sections.section import Section
+from feature_repo.sections.section import Port, Section
 
 
 class KafkaSettings(Section):
@@ -15,8 +15,8 @@ class KafkaSettings(Section):
 
     bootstrap: str = Field("", description="host:port[,host:port] of your own brokers; empty: run the embedded one")
     host: str = Field("127.0.0.1", description="address the embedded broker listens on")
-    port: int = Field(9092, description="client port of the embedded broker")
-    controller_port: int = Field(9093, description="KRaft controller port of the embedded broker")
+    port: Port = Field(9092, description="client port of the embedded broker")
+    controller_port: Port = Field(9093, description="KRaft controller port of the embedded broker")
     heap: str = Field("512m", description="Java heap of the embedded broker")
     events_topic: str = Field("shelfwise.events", description="accepted events, keyed by customer")
     quarantine_topic: str = Field("shelfwise.quarantine", description="rejected events with their reasons")
@@ -24,7 +24,7 @@ class KafkaSettings(Section):
         "shelfwise.checked", description="events on their way through the stream; it makes the topic itself"
     )
     recommendations_topic: str = Field("shelfwise.recommendations", description="what the service answered")
-    partitions: int = Field(4, description="partitions of each topic when it is created")
+    partitions: PositiveInt = Field(4, description="partitions of each topic when it is created")
     replication: int = Field(
         0,
         ge=0,
@@ -59,9 +59,9 @@ class ConnectSettings(Section):
 
     url: str = Field("", description="http://host:port of your own Kafka Connect; empty: run a worker on this machine")
     host: str = Field("127.0.0.1", description="address the worker's REST API listens on")
-    port: int = Field(8083, description="port of the worker's REST API")
+    port: Port = Field(8083, description="port of the worker's REST API")
     heap: str = Field("512m", description="Java heap of the worker")
-    timeout_seconds: float = Field(60.0, gt=0, description="how long to wait for a connector to run")
+    timeout_seconds: PositiveFloat = Field(60.0, gt=0, description="how long to wait for a connector to run")
 
     @property
     def address(self) -> str:
@@ -75,7 +75,7 @@ class CdcSettings(Section):
     mapping: str = Field("", description="TOML file that says which tables and columns are what (docs/cdc.md)")
     topic: str = Field("shelfwise.cdc", description="the topic of the changes is this, a dot, and the mapping's name")
     host: str = Field("127.0.0.1", description="address of the shop's Postgres")
-    port: int = Field(5432, description="port of the shop's Postgres")
+    port: Port = Field(5432, description="port of the shop's Postgres")
     database: str = Field("shop", description="database")
     user: str = Field("shelfwise", description="user; may replicate, and read the tables")
     password: SecretStr = Field(SecretStr(""), description="the user's password")
@@ -94,9 +94,9 @@ class RedisSettings(Section):
         False, description="whether `url` names nodes of a Redis Cluster (not all: those named know the others)"
     )
     host: str = Field("127.0.0.1", description="address the local Redis listens on")
-    port: int = Field(6379, description="port of the local Redis")
+    port: Port = Field(6379, description="port of the local Redis")
     password: SecretStr = Field(SecretStr(""), description="password, if your Redis wants one")
-    timeout_seconds: float = Field(5.0, description="how long to wait for an answer before trying again")
+    timeout_seconds: PositiveFloat = Field(5.0, description="how long to wait for an answer before trying again")
     server: str = Field(
         "",
         description="path of a redis-server to run; empty: an installed one, else the one that came by pip",
@@ -158,4 +158,4 @@ class S3Settings(Section):
     )
     secret_key: SecretStr = Field(SecretStr(""), description="secret key; empty: AWS_SECRET_ACCESS_KEY")
     session_token: SecretStr = Field(SecretStr(""), description="token of temporary keys; empty: AWS_SESSION_TOKEN")
-    timeout_seconds: float = Field(5.0, gt=0, description="how long to wait for an answer before trying again")
+    timeout_seconds: PositiveFloat = Field(5.0, gt=0, description="how long to wait for an answer before trying again")

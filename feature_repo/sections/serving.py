@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from ipaddress import ip_address
 
-from pydantic import AfterValidator, Field, SecretStr
+from pydantic import Field, PositiveFloat, PositiveInt
 
-from feature_repo.sections.section import Section, sendable
+from feature_repo.sections.section import Key, Port, Section
 from feature_repo.web.basic_auth import authorization_of
 
 
@@ -14,18 +14,20 @@ class ServingSettings(Section):
     """The BentoML service."""
 
     host: str = Field("127.0.0.1", description="address the service listens on")
-    port: int = Field(3000, description="port of the service")
+    port: Port = Field(3000, description="port of the service")
     model: str = Field(
         "shelfwise:promoted",
         description="tag in BentoML's model store: `promoted` is the version that was promoted last; or name one",
     )
-    workers: int = Field(1, description="worker processes")
+    workers: PositiveInt = Field(1, description="worker processes")
     metrics_folder: str = Field(
         "",
         description="where this replica keeps its counts for /metrics while it runs; empty: one of its own in the home",
     )
-    max_k: int = Field(100, description="most recommendations one request may ask for")
-    snapshot_seconds: float = Field(1.0, description="how often the worker looks for item features that changed")
+    max_k: PositiveInt = Field(100, description="most recommendations one request may ask for")
+    snapshot_seconds: PositiveFloat = Field(
+        1.0, description="how often the worker looks for item features that changed"
+    )
     stale_seconds: float = Field(
         30.0, gt=0, description="item features in memory that are older than this are told (`degraded`), and not ready"
     )
@@ -40,7 +42,7 @@ class ServingSettings(Section):
     max_concurrency: int = Field(
         16, ge=1, description="requests that a worker has in hand at once; beyond, it answers 429 with Retry-After"
     )
-    read_keys: tuple[Annotated[SecretStr, AfterValidator(sendable)], ...] = Field(
+    read_keys: tuple[Key, ...] = Field(
         (),
         description='keys of which a request for recommendations must send one (basic auth user name), as ["..."]; none: '
         "anybody may ask",
@@ -48,8 +50,10 @@ class ServingSettings(Section):
     requests_per_second: float = Field(
         0.0, ge=0, description="most requests per second with one key (of each worker); 0: no limit"
     )
-    max_body_bytes: int = Field(65_536, description="largest request body accepted")
-    model_poll_seconds: float = Field(5.0, description="how often the worker looks for a newer model or changed rules")
+    max_body_bytes: PositiveInt = Field(65_536, description="largest request body accepted")
+    model_poll_seconds: PositiveFloat = Field(
+        5.0, description="how often the worker looks for a newer model or changed rules"
+    )
     rules_file: str = Field("", description="TOML file of the shop's own scenarios and rules; empty: none")
     experiments_file: str = Field("", description="TOML file of the experiments that are under way; empty: none")
     log_answers: bool = Field(
@@ -65,7 +69,7 @@ class ServingSettings(Section):
     def shows_storefront(self) -> bool:
         if self.storefront is not None:
             return self.storefront
-        return self.host == "localhost" or self.host == "::1" or self.host.startswith("127.")
+        return is_this_machine(self.host)
 
     @property
     def authorization(self) -> dict[str, str]:
@@ -73,3 +77,11 @@ class ServingSettings(Section):
         if not self.read_keys:
             return {}
         return {"Authorization": authorization_of(self.read_keys[0].get_secret_value())}
+
+
+def is_this_machine(host: str) -> bool:
+    """Whether a host is known to nobody else by this name or address."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from pydantic import Field
+from pydantic import Field, PositiveInt
 
 from feature_repo.sections.section import Section
 
@@ -49,12 +49,12 @@ class TrainingSettings(Section):
     """What ``python -m training run`` learns from and how."""
 
     seed: int = Field(7, description="seed of everything random in training")
-    factors: int = Field(64, description="latent factors of the ALS candidate model")
+    factors: PositiveInt = Field(64, description="latent factors of the ALS candidate model")
     als_on: ALSEngine = Field(
         ALSEngine.IMPLICIT,
         description="what fits the ALS: implicit (one thread), or spark (MLlib, on SHELFWISE_SPARK__MASTER)",
     )
-    als_iterations: int = Field(15, description="ALS sweeps")
+    als_iterations: PositiveInt = Field(15, description="ALS sweeps")
     als_confidence: float = Field(4.0, description="how much one interaction outweighs none (alpha of implicit ALS)")
     als_regularization: float = Field(2.0, description="pull of the ALS factors towards zero")
     turn_ranker: RankerSettings = RankerSettings()
@@ -63,18 +63,20 @@ class TrainingSettings(Section):
     click_weight: float = Field(1.0, description="weight of a chosen product; one passed over weighs 1")
     cart_weight: float = Field(1.0, description="the same of a product of a list that was then put into the cart")
     order_weight: float = Field(1.0, description="the same of one that was then ordered")
-    max_lists: int = Field(30_000, description="most impression lists used, the latest first")
+    max_lists: PositiveInt = Field(30_000, description="most impression lists used, the latest first")
     test_share: float = Field(0.2, description="last share of the impression lists, held out for evaluation")
     item_spaces: int = Field(
         6,
         ge=1,
         description="how many times the item space is fitted along the rankers' rows, to be no older than in use",
     )
-    max_turns: int = Field(20_000, description="most moments used at which a customer turned to another product")
-    turn_negatives: int = Field(40, description="candidates not turned to that are kept per such moment")
-    test_turns: int = Field(1_000, description="such moments at which the evaluation asks for the next product")
+    max_turns: PositiveInt = Field(
+        20_000, description="most moments used at which a customer turned to another product"
+    )
+    turn_negatives: PositiveInt = Field(40, description="candidates not turned to that are kept per such moment")
+    test_turns: PositiveInt = Field(1_000, description="such moments at which the evaluation asks for the next product")
     min_lists: int = Field(100, ge=10, description="clicked impression lists without which training refuses to start")
-    candidates: int = Field(200, description="candidates given to the ranker per request")
+    candidates: PositiveInt = Field(200, description="candidates given to the ranker per request")
 
 
 class RetrainSettings(Section):

@@ -6,7 +6,7 @@ from enum import StrEnum
 
 from pydantic import Field, SecretStr
 
-from feature_repo.sections.section import Section
+from feature_repo.sections.section import Port, Section
 
 
 class OfflineStoreKind(StrEnum):
@@ -23,7 +23,7 @@ class PostgresSettings(Section):
     """A Postgres that holds the features as plain tables."""
 
     host: str = Field("127.0.0.1", description="address of the server")
-    port: int = Field(5432, description="port of the server")
+    port: Port = Field(5432, description="port of the server")
     database: str = Field("shelfwise", description="database; it must exist")
     namespace: str = Field("shelfwise", description="schema of the tables; it is made if it is missing")
     user: str = Field("shelfwise", description="user; may create in the database, or else in the schema")

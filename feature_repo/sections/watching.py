@@ -4,23 +4,27 @@ from __future__ import annotations
 
 from datetime import date
 
-from pydantic import Field
+from pydantic import Field, PositiveFloat, PositiveInt
 
-from feature_repo.sections.section import Section
+from feature_repo.sections.section import Port, Section
 
 
 class HealthSettings(Section):
     """When ``python -m ingestion health`` raises an alarm, and where the stream serves its monitoring page and metrics."""
 
     host: str = Field("127.0.0.1", description="address at which the stream serves its monitoring page and metrics")
-    port: int = Field(9464, description="port of the monitoring page and of Prometheus metrics; 0: none")
+    port: int = Field(
+        9464, ge=0, le=65_535, description="port of the monitoring page and of Prometheus metrics; 0: none"
+    )
     window_minutes: float = Field(15.0, gt=0, description="length of the window that rates and shares are taken over")
-    lag_messages: int = Field(1_000, description="most messages of a Kafka partition that may wait for the stream")
-    lag_seconds: float = Field(120.0, description="how long more messages than that may wait")
+    lag_messages: PositiveInt = Field(
+        1_000, description="most messages of a Kafka partition that may wait for the stream"
+    )
+    lag_seconds: PositiveFloat = Field(120.0, description="how long more messages than that may wait")
     event_delay_seconds: float = Field(
         3_600.0, description="within this time of happening, 95 % of the events must have arrived"
     )
-    view_seconds: float = Field(60.0, description="how long the online store may lack what has arrived")
+    view_seconds: PositiveFloat = Field(60.0, description="how long the online store may lack what has arrived")
     min_events: int = Field(20, description="fewest events in the window from which the delay is judged")
     quiet_share: float = Field(0.3, description="a feed below this share of its usual rate is too quiet")
     quiet_min_events: float = Field(30.0, description="usual events per window from which a feed's rate is judged")
@@ -75,7 +79,7 @@ class AutomationSettings(Section):
     """What Airflow (`make airflow`) runs, and when. Schedules are cron expressions; empty: only by hand."""
 
     host: str = Field("127.0.0.1", description="address that Airflow's pages and API listen on")
-    port: int = Field(8090, description="port of Airflow's pages and API")
+    port: Port = Field(8090, description="port of Airflow's pages and API")
     time_zone: str = Field("UTC", description="time zone of the schedules, for example Europe/Berlin")
     catalog: str = Field("", description="catalogue to load: a file, a folder or a Delta table; empty: none")
     catalog_snapshot: bool | None = Field(

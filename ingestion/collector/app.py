@@ -21,15 +21,17 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from feature_repo.contract import Event, Violation, check
+from feature_repo.contract import Event, Reason, Violation, check
 from feature_repo.errors import UnavailableError
 from feature_repo.settings import Settings
 from feature_repo.web.rate_limit import TOO_MANY, RateLimit, retry_after
 from ingestion.collector.events import apply_batch_defaults, made_by_sdk, stamp
 from ingestion.collector.kafka import AcknowledgedProducer, KafkaProbe, Message
 from ingestion.collector.requests import Refusal, read_json
+from ingestion.json_text import as_json
 from ingestion.privacy.routes import CustomerRoutes
-from ingestion.producer import message_key
+from ingestion.producer import LARGEST_MESSAGE, message_key
+from ingestion.quarantine.reasons import oversized
 
 CALL_TYPES: tuple[str, ...] = get_args(Event.model_fields["type"].annotation)
 # Segment's tracker for browsers calls by the first letter, /v1/t for /v1/track; Jitsu's has addresses of its own.
@@ -41,6 +43,8 @@ CALLS = {
 # Segment's libraries for servers; those for browsers and phones; both vendors' imports; RudderStack's beacons.
 BATCHES = ("/v1/batch", "/v1/b", "/v1/import", "/beacon/v1/batch")
 RETRY_AFTER_SECONDS = 1
+# A batch's context is given to each of its events.
+_MOST_GROWTH = 8
 ACK_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 
@@ -97,12 +101,13 @@ class Collector:
         refused, and nobody reads the answer: the event goes the way of a batch's, so that the quarantine keeps it.
         """
         event = await self._read(request)
-        event["type"] = CALLS[request.url.path]
-        message = self._message(stamp(event, datetime.now(UTC)))
-        violation = check(event)
+        event["type"] = CALLS[request.url.path.rstrip("/")]
+        message = _message(stamp(event, datetime.now(UTC)))
+        violation = self._objection(event, message)
         if violation is not None and not made_by_sdk(event):
             self.metrics.invalid.labels(violation.reason).inc()
-            raise Refusal(400, violation.reason, violation.message, violation.field)
+            status = 413 if violation.reason is Reason.OVERSIZED else 400
+            raise Refusal(status, violation.reason, violation.message, violation.field)
         await self._send([message])
         return _json({"success": True, **self._count([event], [violation])})
 
@@ -113,11 +118,19 @@ class Collector:
         if not isinstance(events, list):
             raise Refusal(400, "missing_field", "a batch call needs `batch`, a list of events", "batch")
         received = datetime.now(UTC)
+        messages, size = [], 0
         for event in events:
             if isinstance(event, dict):
                 stamp(apply_batch_defaults(event, batch), received)
-        await self._send([self._message(event) for event in events])
-        return _json({"success": True, **self._count(events, [check(event) for event in events])})
+            messages.append(_message(event))
+            size += len(messages[-1][1])
+            if size > _MOST_GROWTH * self._limits.max_body_bytes:
+                raise Refusal(
+                    413, "too_large", "with the batch's context in each of its events, it is too large; none was taken"
+                )
+        await self._send(messages)
+        violations = [self._objection(event, message) for event, message in zip(events, messages, strict=True)]
+        return _json({"success": True, **self._count(events, violations)})
 
     async def _read(self, request: Request) -> dict[str, Any]:
         """What was sent with the write key, unless there was too much of it lately: libraries send again after 429."""
@@ -126,20 +139,9 @@ class Collector:
             raise Refusal(429, "too_many_requests", TOO_MANY, headers=retry_after(wait))
         return document
 
-    def _message(self, event: Any) -> Message:
-        value = self._encode(event)
-        return (message_key(event) if isinstance(event, dict) else None), value
-
-    def _encode(self, event: Any) -> bytes:
-        try:
-            value = orjson.dumps(event)
-        except orjson.JSONEncodeError as error:
-            raise Refusal(400, "malformed_json", f"an event cannot be passed on: {error}; none was taken") from error
-        if len(value) > self._limits.max_event_bytes:
-            raise Refusal(
-                413, "too_large", f"an event is larger than {self._limits.max_event_bytes:,} bytes; none was taken"
-            )
-        return value
+    def _objection(self, event: Any, message: Message) -> Violation | None:
+        """What the stream will say of an event, but for what only time tells."""
+        return oversized(len(message[1]), self._limits.max_event_bytes) or check(event)
 
     async def _send(self, messages: Sequence[Message]) -> None:
         started = time.perf_counter()
@@ -188,8 +190,10 @@ class Collector:
 def create_app(settings: Settings) -> Starlette:
     """The application, with the settings' Kafka behind it."""
     collector = Collector(settings)
-    routes = [Route(path, collector.take_call, methods=["POST"]) for path in CALLS]
-    routes += [Route(path, collector.take_batch, methods=["POST"]) for path in BATCHES]
+    # Segment's library for Java ends its addresses with a slash. Redirected, it would send again, perhaps without encryption.
+    calls = {f"{path}{end}": collector.take_call for path in CALLS for end in ("", "/")}
+    batches = {f"{path}{end}": collector.take_batch for path in BATCHES for end in ("", "/")}
+    routes = [Route(path, take, methods=["POST"]) for path, take in (calls | batches).items()]
     routes += [
         Route("/health", collector.health),
         Route("/metrics", collector.show_metrics),
@@ -201,11 +205,20 @@ def create_app(settings: Settings) -> Starlette:
         allow_headers=["*"],
         # A beacon asks for it always. There is nothing that it could open: the collector sets and reads no cookie.
         allow_credentials=True,
+        expose_headers=["Retry-After"],
+        # A shop's page may be public and its collector in the shop's own network.
+        allow_private_network=True,
         max_age=86_400,
     )
     routes += CustomerRoutes(settings.privacy).routes()
     refusals: dict[Any, Any] = dict.fromkeys((Refusal, HTTPException, Exception), collector.refuse)
-    return Starlette(routes=routes, middleware=[browsers], exception_handlers=refusals, lifespan=collector.lifespan)
+    app = Starlette(routes=routes, middleware=[browsers], exception_handlers=refusals, lifespan=collector.lifespan)
+    app.router.redirect_slashes = False
+    return app
+
+
+def _message(event: Any) -> Message:
+    return (message_key(event) if isinstance(event, dict) else None), as_json(event)[:LARGEST_MESSAGE]
 
 
 def _json(document: dict[str, Any], status: int = 200, headers: dict[str, str] | None = None) -> Response:

@@ -7,8 +7,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from feature_repo.contract import is_timestamp, time_of
+from ingestion.json_text import NotANumber
 
 WRITE_KEY = "writeKey"
+_IDS = ("userId", "anonymousId", "previousId")
 # How far a clock may have been set back between an event and its sending: a day, for a wrong time zone or a summer time.
 CLOCK_STEP = timedelta(days=1)
 
@@ -22,6 +24,11 @@ def stamp(event: dict[str, Any], received: datetime) -> dict[str, Any]:
     contract's check to name. The write key is a secret and is taken out.
     """
     event.pop(WRITE_KEY, None)
+    for name in _IDS:
+        if isinstance(
+            event.get(name), NotANumber
+        ):  # how pandas says that there is none; as text, it would be a customer
+            event[name] = None
     if not event.get("messageId"):
         event["messageId"] = str(uuid.uuid4())
     event["receivedAt"] = iso(received)

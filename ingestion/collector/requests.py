@@ -7,12 +7,12 @@ import zlib
 from dataclasses import dataclass
 from typing import Any
 
-import orjson
 from starlette.requests import ClientDisconnect, Request
 
 from feature_repo.sections.intake import CollectorSettings
 from feature_repo.web.basic_auth import CHALLENGE, key_shown
 from ingestion.collector.events import WRITE_KEY
+from ingestion.json_text import read_leniently
 
 GZIP_WINDOW = 31  # zlib's way to say: a gzip header, largest window
 
@@ -36,7 +36,7 @@ async def read_json(request: Request, limits: CollectorSettings) -> dict[str, An
     trackers send it.
 
     Raises:
-        Refusal: 401, 400 or 413.
+        Refusal: 401, 400, 413 or 415.
     """
     shown = key_shown(request.headers.get("authorization"))
     if shown is None:
@@ -45,11 +45,14 @@ async def read_json(request: Request, limits: CollectorSettings) -> dict[str, An
     if shown is not None:
         _check_key(shown, limits)
     body = await _read_body(request, limits.max_body_bytes)
-    if request.headers.get("content-encoding", "").lower() == "gzip":
+    encoding = request.headers.get("content-encoding", "").strip().lower()
+    if encoding in ("gzip", "x-gzip"):
         body = _inflate(body, limits.max_body_bytes)
+    elif encoding not in ("", "identity"):
+        raise Refusal(415, "unsupported_encoding", f"a body may be compressed with gzip, not with {encoding[:40]!r}")
     try:
-        document = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
+        document = read_leniently(body)
+    except ValueError as error:
         raise Refusal(400, "malformed_json", f"the body is not JSON: {error}") from error
     if not isinstance(document, dict):
         raise Refusal(400, "malformed_json", "the body must be a JSON object")

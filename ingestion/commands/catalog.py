@@ -8,6 +8,7 @@ import time
 from typing import TYPE_CHECKING
 
 from feature_repo.errors import InputError, ShelfwiseError
+from ingestion.number_arguments import above_zero
 
 if TYPE_CHECKING:
     from ingestion.catalog.load import Loaded
@@ -28,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--every",
-        type=float,
+        type=above_zero,
         nargs="?",
         const=True,
         metavar="SECONDS",
@@ -74,10 +75,7 @@ def run(args: argparse.Namespace) -> int:
     if args.every is not None:
         from feature_repo.settings import get_settings
 
-        every = get_settings().catalog.refresh_seconds if args.every is True else args.every
-        if not every > 0:
-            raise InputError("--every needs a number of seconds above 0")
-        _stay(args, every)
+        _stay(args, get_settings().catalog.refresh_seconds if args.every is True else args.every)
         return 0
     loaded = _load_once(args)
     if loaded.files or loaded.removed or not loaded.failures:

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from feature_repo.errors import InputError, ShelfwiseError
+from feature_repo.errors import ShelfwiseError
+from ingestion.number_arguments import above_zero
 
 if TYPE_CHECKING:
     from ingestion.crm.config import PullConfig
@@ -40,7 +41,7 @@ vanished or changed their type; 1 if something could not be pulled; 2 if the com
     parser.add_argument("file", type=Path, metavar="FILE", help="a TOML file that says what to pull; no secrets in it")
     parser.add_argument(
         "--every",
-        type=float,
+        type=above_zero,
         metavar="SECONDS",
         help="stay, and pull that often, until Ctrl-C or SIGTERM; what fails is reported and tried again",
     )
@@ -53,8 +54,6 @@ def run(args: argparse.Namespace) -> int:
     from ingestion.producer import quiet_client_log
     from ingestion.stopping import INTERRUPTED, StopRequest
 
-    if args.every is not None and not args.every > 0:
-        raise InputError("--every needs a number of seconds above 0")
     config = load(args.file)
     if args.check:
         print(config.model_dump_json(indent=2, by_alias=True))

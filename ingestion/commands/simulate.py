@@ -8,7 +8,7 @@ from pathlib import Path
 
 from feature_repo.settings import get_settings
 from feature_repo.time_arguments import moment
-from ingestion.number_arguments import above_zero
+from ingestion.number_arguments import above_zero, count
 
 DEFAULT_SEED = 7
 FOLDER = "simulator"
@@ -31,11 +31,11 @@ def _add_history(parser: argparse.ArgumentParser) -> None:
 Write the history of an invented shop: history/dt=YYYY-MM-DD/events.parquet, catalog.parquet, customers.parquet
 (what each customer truly likes; for tests) and shop.json (for `simulate live`). The same arguments, with an --end,
 give the same bytes."""
-    parser.add_argument("--events", type=_count, default=300_000, metavar="N", help="events (default: 300000)")
-    parser.add_argument("--days", type=_count, default=30, metavar="N", help="days of history (default: 30)")
+    parser.add_argument("--events", type=count, default=300_000, metavar="N", help="events (default: 300000)")
+    parser.add_argument("--days", type=count, default=30, metavar="N", help="days of history (default: 30)")
     parser.add_argument("--end", type=_end, default="now", metavar="TIME", help="its end, ISO 8601 (default: now)")
-    parser.add_argument("--products", type=_count, default=1_000, metavar="N", help="products (default: 1000)")
-    parser.add_argument("--customers", type=_count, default=20_000, metavar="N", help="customers (default: 20000)")
+    parser.add_argument("--products", type=count, default=1_000, metavar="N", help="products (default: 1000)")
+    parser.add_argument("--customers", type=count, default=20_000, metavar="N", help="customers (default: 20000)")
     parser.add_argument("--seed", type=int, default=DEFAULT_SEED, help=f"another seed: another shop ({DEFAULT_SEED})")
     parser.add_argument("--out", type=Path, metavar="FOLDER", help=f"default: {FOLDER}/ in SHELFWISE_HOME")
 
@@ -61,13 +61,13 @@ what `python -m training experiment report` has to find.
 example:
   python -m ingestion simulate shoppers --visits 2000 --lift bold=1.5"""
     parser.add_argument(
-        "--visits", type=_count, default=1_000, metavar="N", help="lists to be looked at (default: 1000)"
+        "--visits", type=count, default=1_000, metavar="N", help="lists to be looked at (default: 1000)"
     )
     parser.add_argument(
         "--rate", type=above_zero, default=20.0, metavar="N", help="visits per second, at most (default: 20)"
     )
     parser.add_argument("--scenario", default="home", help="what is asked for (default: home)")
-    parser.add_argument("-k", type=_count, default=10, metavar="N", help="products per list (default: 10)")
+    parser.add_argument("-k", type=count, default=10, metavar="N", help="products per list (default: 10)")
     parser.add_argument(
         "--lift",
         type=_lift,
@@ -138,12 +138,6 @@ def _lift(text: str) -> tuple[str, float]:
         return variant, above_zero(factor)
     except argparse.ArgumentTypeError:
         raise argparse.ArgumentTypeError(f"{text!r} is not like bold=1.5") from None
-
-
-def _count(text: str) -> int:
-    if not text.replace("_", "").isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
-    return int(text)
 
 
 def _end(text: str) -> datetime:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from feature_repo.checks.options import EXIT_CODES, add_report_options, give, require_folder
 from feature_repo.errors import InputError, ShelfwiseError
+from ingestion.number_arguments import count
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 _BATCH_ROWS = 50_000
 
+# Further back than any shop reaches.
+_MOST_DAYS = 36_500
 _EPILOG = f"""\
 Without --catalog, the Delta tables are checked: every row of the last days (SHELFWISE_VALIDATION__DAYS) of events and features,
 and the newest row of each product, against feature_repo/checks/expectations.py; the rows per day against the days before; that
@@ -43,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="PATH",
         help="check a catalogue instead: a file, a folder, a Delta table, or s3://bucket/folder",
     )
-    parser.add_argument("--days", type=_days, metavar="N", help="look at the last N days")
+    parser.add_argument("--days", type=count, metavar="N", help="look at the last N days")
     add_report_options(parser)
 
 
@@ -79,7 +82,7 @@ def check_tables(at: datetime, days: int | None = None) -> tuple[list[Finding], 
     from ingestion.validation.sets import check_rules, check_volumes, missing_tables, tables_in_duckdb
 
     limits = get_settings().validation
-    days = days or limits.days
+    days = min(days or limits.days, _MOST_DAYS)
     since = (at - timedelta(days=days)).replace(hour=0, minute=0, second=0, microsecond=0)
     if missing := missing_tables():
         raise InputError(
@@ -133,10 +136,3 @@ def _since(column: str, since: datetime) -> ds.Expression:
 
     first = pa.scalar(since.date(), pa.date32()) if column == "dt" else pa.scalar(since, TIMESTAMP)
     return ds.field(column) >= first
-
-
-def _days(text: str) -> int:
-    days = int(text)
-    if days < 1:
-        raise argparse.ArgumentTypeError("must be 1 or more")
-    return days

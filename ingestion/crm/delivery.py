@@ -13,13 +13,11 @@ from kafka.errors import KafkaError
 from feature_repo.errors import UnavailableError
 from feature_repo.settings import get_settings
 from ingestion.collector.events import iso
-from ingestion.producer import message_key, open_producer
+from ingestion.producer import LARGEST_MESSAGE, message_key, open_producer
 from ingestion.quarantine.known_events import keys_of, known_to_the_stream, refused_by_the_stream
 from ingestion.quarantine.reasons import objection
 
 _SECONDS = 60.0
-# Kafka takes no larger message. The stream refuses a much smaller one as oversized, and keeps what there is of it.
-_MOST_BYTES = 500_000
 
 
 @dataclass
@@ -90,4 +88,6 @@ def _message(event: dict[str, Any]) -> _Message:
     value = orjson.dumps({**event, "receivedAt": iso(now)}, option=orjson.OPT_NON_STR_KEYS)
     good = objection(value.decode(), now) is None
     id_ = str(event["messageId"])
-    return _Message(value[:_MOST_BYTES], message_key(event), id_, keys_of(event) if good else frozenset({id_}), good)
+    return _Message(
+        value[:LARGEST_MESSAGE], message_key(event), id_, keys_of(event) if good else frozenset({id_}), good
+    )

@@ -6,6 +6,7 @@ the field, and the quarantine keeps it. So there is one judge of what is good.
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -27,6 +28,8 @@ _NO = (False, 0, "false", "0")
 _MILLISECONDS = 100_000_000_000
 _SECONDS = 100_000_000
 _BEYOND = 2**63
+# What lies deeper in a record becomes text: JSON nested deeper than 250 levels cannot be written by orjson.
+_DEEPEST = 100
 # A day as Debezium writes it.
 _DAY_IN_UTC = re.compile(r"^(\d{4}-\d\d-\d\d)Z$")
 
@@ -93,15 +96,17 @@ def identified(name: str, kind: str, event: dict[str, Any]) -> dict[str, Any]:
     return {"messageId": id_, **event, "context": {**event.get("context", {}), "api": name, "resource": kind}}
 
 
-def _writable(value: Any) -> Any:
-    """A value of an answer as JSON can be written: Python reads halves of emojis and numbers of any length, too."""
+def _writable(value: Any, depth: int = 0) -> Any:
+    """A value of an answer as JSON can be written: Python reads halves of emojis, numbers of any length and any depth, too."""
+    if depth > _DEEPEST and isinstance(value, dict | list):
+        return json.dumps(value)
     if isinstance(value, str):
         return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     if isinstance(value, int) and not -_BEYOND <= value < _BEYOND:
         return str(value)
     if isinstance(value, dict):
-        return {_writable(name): _writable(part) for name, part in value.items()}
-    return [_writable(part) for part in value] if isinstance(value, list) else value
+        return {_writable(name): _writable(part, depth + 1) for name, part in value.items()}
+    return [_writable(part, depth + 1) for part in value] if isinstance(value, list) else value
 
 
 def _order(name: str, record: Any, resource: OrderShape) -> dict[str, Any]:

@@ -253,12 +253,14 @@ def _products() -> Column:
 def _normalised() -> list[Column]:
     e, p = F.col("e"), F.col("e.properties")
     event_time = F.timestamp_millis(F.unix_millis("event_time"))
+    # Only a track call says what happened; in others, the contract says nothing about this field.
+    event = F.when(e.type == "track", e.event)
     order_key = F.concat(F.lit("order:"), p.order_id)
     return [
-        F.when(e.event == contract.ORDERED, order_key).otherwise(e.messageId).alias("dedup_key"),
+        F.when(event == contract.ORDERED, order_key).otherwise(e.messageId).alias("dedup_key"),
         e.messageId.alias("message_id"),
         e.type.alias("type"),
-        e.event.alias("event"),
+        event.alias("event"),
         _customer_id().alias("customer_id"),
         _filled(e.userId).alias("user_id"),
         _filled(e.anonymousId).alias("anonymous_id"),

@@ -19,11 +19,13 @@ import pyarrow.parquet as pq
 from feature_repo.errors import InputError
 from ingestion.exports.ga4 import GA4
 from ingestion.exports.ga360 import GA360
+from ingestion.json_text import as_json
 from ingestion.progress import progress_bar
 from ingestion.recorded.files import EventFiles
 
 _ROWS_AT_A_TIME = 2_000
 _TELL_EVERY = 10_000
+_GZIP, _BOM = b"\x1f\x8b", b"\xef\xbb\xbf"
 
 
 class Mapping(Protocol):
@@ -117,7 +119,7 @@ def _lines(row: dict[str, Any], mapping: Mapping) -> list[bytes]:
         events = list(mapping.events(row))
     except TypeError:
         events = [row]
-    return [orjson.dumps(event, default=str) for event in events]
+    return [as_json(event, str) for event in events]
 
 
 def _rows(file: Path, parquet: bool, mapping: Mapping) -> Iterator[dict[str, Any] | bytes]:
@@ -137,18 +139,26 @@ def _of_parquet(file: Path, mapping: Mapping) -> Iterator[dict[str, Any]]:
 
 
 def _of_lines(file: Path, mapping: Mapping) -> Iterator[dict[str, Any] | bytes]:
-    checked = False
-    with gzip.open(file) if file.name.endswith(".gz") else file.open("rb") as lines:
-        for line in filter(None, map(bytes.strip, lines)):
+    checked = unread = False
+    with file.open("rb") as start:
+        # By what it holds: BigQuery compresses what it extracts also under a name without .gz.
+        compressed = start.read(2) == _GZIP
+    with gzip.open(file) if compressed else file.open("rb") as lines:
+        for line in filter(None, (line.removeprefix(_BOM).strip() for line in lines)):
             try:
                 row = orjson.loads(line)
             except orjson.JSONDecodeError:
+                unread = True
                 yield line
                 continue
             if isinstance(row, dict) and not checked:
                 _check(mapping.marker in row, file, mapping)
                 checked = True
             yield row if isinstance(row, dict) else line
+    if unread and not checked:
+        raise InputError(
+            f"{file} has no line that is a JSON object: export it as newline-delimited JSON, or as Parquet"
+        )
 
 
 def _check(fits: bool, file: Path, mapping: Mapping) -> None:

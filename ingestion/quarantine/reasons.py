@@ -20,9 +20,8 @@ def objection(payload: str | None, received_at: datetime) -> Violation | None:
     settings = get_settings()
     if not payload or not payload.strip():
         return Violation(Reason.EMPTY, _WHOLE, "the message is empty")
-    size, most = len(payload.encode()), settings.collector.max_event_bytes
-    if size > most:
-        return Violation(Reason.OVERSIZED, _WHOLE, f"{size:,} bytes are more than the {most:,} that an event may have")
+    if violation := oversized(len(payload.encode()), settings.collector.max_event_bytes):
+        return violation
     try:
         event = json.loads(payload)
     except (ValueError, RecursionError) as error:
@@ -36,3 +35,10 @@ def objection(payload: str | None, received_at: datetime) -> Violation | None:
         )
         return Violation(Reason.FUTURE_TIMESTAMP, "timestamp", message)
     return None
+
+
+def oversized(size: int, most: int) -> Violation | None:
+    """What speaks against an event of ``size`` bytes."""
+    if size <= most:
+        return None
+    return Violation(Reason.OVERSIZED, _WHOLE, f"{size:,} bytes are more than the {most:,} that an event may have")

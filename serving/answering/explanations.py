@@ -70,6 +70,8 @@ def explain_ranker(
     everything else as it is. Effects do not add up to the score: features that say the same stand in for each other.
     """
     assert placed.space is not None
+    if not len(ranked.rows):
+        return []
     matrix = placed.matrix(visitor, ranked.among, placed.space.embed(visitor), composition)
     place_of = np.zeros(len(placed.shelf), dtype=np.intp)
     place_of[ranked.among] = np.arange(len(ranked.among))

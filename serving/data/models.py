@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from serving import metrics
 from training.model import Recommender
 
 _log = logging.getLogger("bentoml.shelfwise")
+
+_AGAIN_SECONDS = 60.0
 
 OnModel = Callable[[Recommender, str], None]
 
@@ -28,20 +31,21 @@ def load(name: str, version: str) -> Recommender:
 class ModelWatch:
     """Loads the model of a tag, and again whenever the tag comes to mean another version.
 
-    A model that cannot be used is reported once, and the one before stays in use; at a start, the newest of the
-    earlier promotions that can be used takes its place.
+    A model that cannot be used is reported, and the one before stays in use; at a start, the newest of the earlier
+    promotions that can be used takes its place. It is tried again each minute: its files may have been away for a moment.
 
     Attributes:
         problem: why there is no model in use although there should be, or None.
     """
 
-    def __init__(self, tag: str, every: float, use: OnModel) -> None:
+    def __init__(self, tag: str, every: float, use: OnModel, clock: Callable[[], float] = time.monotonic) -> None:
         self.problem: str | None = None
         self._name, _, self._version = tag.partition(":")
         self._every = every
         self._use = use
+        self._clock = clock
         self._in_use: str | None = None
-        self._unusable: set[tuple[str, str]] = set()
+        self._unusable: dict[tuple[str, str], float] = {}
         self._told = ""
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._loop, name="models", daemon=True)
@@ -75,12 +79,13 @@ class ModelWatch:
         for version, promoted_at in wanted:
             if version == self._in_use:
                 return
-            # What is promoted again is tried again: it may have been repaired.
-            if (version, promoted_at) in self._unusable:
+            # What is promoted again is tried at once: it may have been repaired.
+            tried = self._unusable.get((version, promoted_at))
+            if tried is not None and self._clock() - tried < _AGAIN_SECONDS:
                 continue
             if self._load(version):
                 return
-            self._unusable.add((version, promoted_at))
+            self._unusable[version, promoted_at] = self._clock()
 
     def _wanted(self) -> list[tuple[str, str]]:
         """Versions in the order in which they are to be tried, and when each was promoted."""

@@ -8,13 +8,14 @@ event's way.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
 import orjson
-from fastapi import FastAPI, Query, Request, Response
+from fastapi import APIRouter, Depends, FastAPI, HTTPException, Query, Request, Response
 from fastapi.responses import FileResponse
 from starlette.staticfiles import StaticFiles
 
@@ -22,6 +23,7 @@ from feature_repo.contract import Identifier
 from feature_repo.errors import UnavailableError
 from feature_repo.online.reading import OnlineReader
 from feature_repo.online.redis_client import REDIS_ERRORS
+from feature_repo.sections.serving import ServingSettings, is_this_machine
 from serving.runtime import Runtime
 from serving.storefront.customers import StorefrontCustomers
 from serving.storefront.event_way import EventWay
@@ -36,6 +38,8 @@ _OFFERED_CUSTOMERS = 6
 _WAIT_SECONDS = 6.0
 _WILDCARDS = ("0.0.0.0", "::", "")
 
+# Until the year 5138; more would be no time that Kafka or Python know.
+Milliseconds = Annotated[int, Query(ge=0, le=100_000_000_000_000)]
 Ids = Annotated[list[Identifier], Query(max_length=_MOST_PRODUCTS)]
 Actions = Literal["clicked", "viewed", "added", "removed", "ordered", "wishlisted"]
 
@@ -123,45 +127,64 @@ class Storefront:
 def add_storefront(app: FastAPI, runtime: Runtime) -> None:
     """Add the page and its routes to the service."""
     front = Storefront(runtime)
+    routes = APIRouter(dependencies=[Depends(_refuse_other_names(runtime.settings.serving))], include_in_schema=False)
     app.mount("/storefront/page", StaticFiles(directory=PAGE))
     app.mount("/storefront/segment", StaticFiles(directory=front.library.parent, check_dir=False))
     for error in REDIS_ERRORS:
         app.add_exception_handler(error, _unreadable)
 
-    @app.get("/", include_in_schema=False)
+    @routes.get("/")
     async def page(request: Request) -> Response:
         return FileResponse(PAGE / "index.html", headers=_headers(front.collector(request)))
 
-    @app.get("/storefront/shop", include_in_schema=False)
+    @routes.get("/storefront/shop")
     async def shop(request: Request) -> Response:
         return _json(front.shop(request))
 
-    @app.get("/storefront/products", include_in_schema=False)
+    @routes.get("/storefront/products")
     async def products(id: Ids) -> Response:
         return _json({"products": await front.products(id)})
 
-    @app.get("/storefront/search", include_in_schema=False)
+    @routes.get("/storefront/search")
     async def search(q: Annotated[str, Query(min_length=1, max_length=100)]) -> Response:
         return _json({"products": front.search(q)})
 
-    @app.get("/storefront/customers", include_in_schema=False)
+    @routes.get("/storefront/customers")
     async def customers() -> Response:
         return _json({"customers": await front.customers.some(_OFFERED_CUSTOMERS)})
 
-    @app.get("/storefront/customer", include_in_schema=False)
+    @routes.get("/storefront/customer")
     async def customer(
-        id: Identifier, product_id: Identifier | None = None, action: Actions | None = None, after: int = 0
+        id: Identifier, product_id: Identifier | None = None, action: Actions | None = None, after: Milliseconds = 0
     ) -> Response:
         if product_id is None or action is None:
             return _json(await front.customers.read(id))
         return _json(await front.customers.wait(id, product_id, action, after, _WAIT_SECONDS))
 
-    @app.get("/storefront/way", include_in_schema=False)
-    async def way(message_id: Identifier, since: int) -> Response:
+    @routes.get("/storefront/way")
+    async def way(message_id: Identifier, since: Milliseconds) -> Response:
         try:
             return _json(await asyncio.to_thread(front.way.find, message_id, since / 1000))
         except UnavailableError as error:
             return error_response(503, "unavailable", str(error))
+
+    app.include_router(routes)
+
+
+def _refuse_other_names(serving: ServingSettings) -> Callable[[Request], None]:
+    """Where the storefront is there for this machine alone, it answers to this machine's names alone.
+
+    A page from anywhere, opened in a browser here, could otherwise have its own name lead here, and read what customers do.
+    """
+
+    def refuse(request: Request) -> None:
+        name = request.url.hostname or ""
+        if serving.storefront is None and not is_this_machine(name):
+            raise HTTPException(
+                403, f"{name} is not this machine; SHELFWISE_SERVING__STOREFRONT=true shows it all the same"
+            )
+
+    return refuse
 
 
 def _headers(collector: str) -> dict[str, str]:

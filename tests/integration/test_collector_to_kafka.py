@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import threading
 import time
@@ -20,6 +21,7 @@ from deploy.records import Records
 from feature_repo.contract import check
 from feature_repo.sections.servers import KafkaSettings
 from feature_repo.settings import Settings
+from ingestion.quarantine.reasons import objection
 
 KEY = "integration-write-key"
 ACK_SECONDS = "2"
@@ -116,6 +118,20 @@ def test_a_batch_keeps_its_invalid_events(url: str, topic: EventsTopic) -> None:
     assert len(events) == 4
     assert sum(check(event) is None for event in events) == 1
     assert 5 in events
+
+
+def test_one_odd_event_of_a_batch_is_kept_as_it_is_and_the_others_count(url: str, topic: EventsTopic) -> None:
+    valid = json.dumps({**VIEW, "type": "track", "userId": "u1"})
+    nan = '{"type": "track", "event": "Cart Viewed", "userId": "u2", "properties": {"revenue": NaN}}'
+    half = '{"type": "identify", "userId": "u3", "traits": {"name": "half of a pair \\ud83c"}}'
+    large = json.dumps({"type": "identify", "userId": "u4", "traits": "x" * 40_000})
+    body = f'{{"batch": [{valid}, {nan}, {half}, {large}]}}'
+    answer = httpx.post(f"{url}/v1/batch", content=body, auth=(KEY, ""))
+    assert answer.json() == {"success": True, "accepted": 2, "invalid": 2}
+    payloads = [record.value.decode() for record in topic.read()]
+    now = datetime.now(UTC)
+    said = [violation.reason if (violation := objection(payload, now)) else None for payload in payloads]
+    assert sorted(map(str, said)) == ["None", "None", "absurd_value", "oversized"]
 
 
 def test_a_refused_call_reaches_nothing(url: str, topic: EventsTopic) -> None:

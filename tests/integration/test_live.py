@@ -68,6 +68,19 @@ class Shop:
         }
         return json.dumps(call).encode()
 
+    def other_calls(self, customer: str) -> list[bytes]:
+        """Calls that say nothing of a product, whatever they carry; the contract takes them."""
+        named = [
+            ("page", "Order Completed"),
+            ("group", "Order Completed"),
+            ("identify", "Product Viewed"),
+            ("screen", "?"),
+        ]
+        return [
+            json.dumps({**json.loads(self.view(customer)), "type": kind, "event": event}).encode()
+            for kind, event in named
+        ]
+
     def views(self, customer: str) -> int:
         """How many views the online store knows of the customer."""
         from feature_repo.store import open_store
@@ -124,6 +137,7 @@ def test_whatever_arrives_goes_through(shop: Shop) -> None:
             shop.view("ada", query="half of a pair \ud83d"),  # json.dumps writes it as an escape
             b'{"type": "track", "properties": {"revenue": NaN}}',
             b"\xff\xfe not text at all",
+            *shop.other_calls("ada"),
             b"\x01" * 900_000,  # six times as large once it is escaped
             b"",
         ]
@@ -136,6 +150,7 @@ def test_whatever_arrives_goes_through(shop: Shop) -> None:
     told = {row["query"]: row for row in shop.rows(tables.EVENTS)}
     assert told[odd_text]["revenue"] == 1e-7
     assert told[odd_text]["products"][0]["price"] == 0.1
+    assert {row["event"] for row in shop.rows(tables.EVENTS) if row["type"] != "track"} == {None}
     reasons = sorted(row["reason"] for row in shop.rows(tables.QUARANTINE))
     assert reasons == ["empty", "malformed_json", "missing_field", "oversized"]
     assert run(shop.stack.environment(), "reconcile").returncode == 0

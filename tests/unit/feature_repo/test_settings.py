@@ -51,6 +51,25 @@ def test_a_value_of_the_wrong_type_is_refused(monkeypatch: pytest.MonkeyPatch) -
         get_settings()
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        ("SERVING__PORT", "99999", "serving.port: .*65535"),
+        ("SERVING__WORKERS", "0", "serving.workers"),
+        ("SERVING__SNAPSHOT_SECONDS", "-1", "serving.snapshot_seconds"),
+        ("COLLECTOR__WRITE_KEY", "a:b", "collector.write_key: .*no colon"),
+        ("PRIVACY__KEY", "a:b", "privacy.key: .*no colon"),
+        ("SERVING__READ_KEYS", "abc", r'SHELFWISE_SERVING__READ_KEYS: a list is written as \["a", "b"\]'),
+    ],
+)
+def test_a_value_that_cannot_be_meant_is_refused(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, told: str
+) -> None:
+    monkeypatch.setenv(f"SHELFWISE_{name}", value)
+    with pytest.raises(SettingsError, match=told):
+        get_settings()
+
+
 def test_a_missing_file_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SHELFWISE_CONFIG", "nowhere.toml")
     with pytest.raises(SettingsError, match=r"nowhere\.toml"):

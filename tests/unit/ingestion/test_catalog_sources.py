@@ -425,7 +425,7 @@ class TestWhatIsWritten:
         ],
     )
     def test_what_cannot_be_read_is_named(self, tmp_path: Path, text: str, told: str) -> None:
-        with pytest.raises(InputError, match="cannot be read|:|is empty|has") as raised:
+        with pytest.raises(InputError, match="csv") as raised:
             self.rows(write(tmp_path / "a.csv", text))
         assert told in str(raised.value)
 

@@ -100,8 +100,13 @@ def test_every_call_reaches_kafka_or_says_that_it_did_not(client: TestClient, pa
         (b"", "malformed_json", None),
         (b"{", "malformed_json", None),
         (b'{"userId": "\xff"}', "malformed_json", None),
-        (b'{"userId": NaN}', "malformed_json", None),
-        (b'{"userId": "u", "traits": ' + b"[" * 600 + b"]" * 600 + b"}", "malformed_json", None),
+        (b'{"userId": NaN}', "missing_field", "userId"),
+        (
+            b'{"userId": "u", "event": "Cart Viewed", "properties": {"revenue": NaN}}',
+            "absurd_value",
+            "properties.revenue",
+        ),
+        (b'{"userId": "u", "traits": ' + b"[" * 1100 + b"]" * 1100 + b"}", "malformed_json", None),
         (b"[1]", "malformed_json", None),
         (b"{}", "missing_field", "userId"),
         (b'{"userId": "u"}', "missing_field", "event"),
@@ -121,11 +126,41 @@ def test_a_batch_without_a_list_of_events(client: TestClient) -> None:
 
 def test_too_large(client: TestClient) -> None:
     event = {**VIEW, "traits": "x" * MAX_EVENT}
-    for path, document in (("/v1/track", event), ("/v1/batch", {"batch": [{**event, "type": "track"}]})):
-        assert refusal(client.post(path, json=document)) == (413, "too_large", None)
+    assert refusal(client.post("/v1/track", json=event)) == (413, "oversized", "(event)")
+    batch = {"context": {"page": "x" * 8_000}, "batch": [VIEW] * 100}
+    assert refusal(client.post("/v1/batch", json=batch)) == (413, "too_large", None)
     assert refusal(client.post("/v1/track", content=b"x" * (MAX_BODY + 1))) == (413, "too_large", None)
     unannounced = client.post("/v1/track", content=iter([b"x" * MAX_BODY, b"x"]))
     assert refusal(unannounced) == (413, "too_large", None)
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        b'{"type": "track", "event": "Cart Viewed", "userId": "u", "properties": {"revenue": NaN}}',
+        b'{"type": "track", "event": "Cart Viewed", "userId": "u", "properties": {"query": "half an emoji \\ud83c"}}',
+        b'{"type": "track", "event": "Cart Viewed", "userId": "\\ud83c"}',
+        b'{"type": "identify", "userId": "u", "traits": ' + b"[" * 600 + b"]" * 600 + b"}",
+        b'{"type": "identify", "userId": "u", "traits": "' + b"x" * MAX_EVENT + b'"}',
+    ],
+)
+def test_one_odd_event_does_not_take_its_batch_along(client: TestClient, odd: bytes) -> None:
+    batch = b'{"batch": [' + orjson.dumps({**VIEW, "type": "track"}) + b", " + odd + b"]}"
+    assert refusal(client.post("/v1/batch", content=batch)) == (503, "unavailable", None)
+
+
+def test_addresses_with_a_slash_at_the_end_are_the_same(client: TestClient) -> None:
+    assert refusal(client.post("/v1/import/", json={"batch": [VIEW]}, follow_redirects=False))[0] == 503
+    assert refusal(client.post("/v1/track/", json=VIEW, follow_redirects=False))[0] == 503
+
+
+def test_other_compression_is_named(client: TestClient) -> None:
+    answer = client.post("/v1/track", content=b"", headers={"Content-Encoding": "br"})
+    assert refusal(answer) == (415, "unsupported_encoding", None)
+    squeezed = client.post(
+        "/v1/track", content=gzip.compress(orjson.dumps(VIEW)), headers={"Content-Encoding": "x-gzip "}
+    )
+    assert refusal(squeezed) == (503, "unavailable", None)
 
 
 def test_gzip(client: TestClient) -> None:

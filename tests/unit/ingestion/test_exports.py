@@ -102,3 +102,25 @@ def test_files_that_are_no_such_export_are_refused(tmp_path: Path) -> None:
     ):
         with pytest.raises(InputError, match=complaint):
             events(file, name, tmp_path)
+
+
+def test_what_is_compressed_is_known_by_what_it_holds(tmp_path: Path) -> None:
+    row = json.dumps(ga4_row("view_item")).encode() + b"\n"
+    plain, packed = tmp_path / "plain.json", tmp_path / "packed.json"
+    plain.write_bytes(b"\xef\xbb\xbf" + row)
+    packed.write_bytes(gzip.compress(row))
+    assert events(packed, "ga4", tmp_path) == events(plain, "ga4", tmp_path) != []
+
+
+def test_a_file_of_other_lines_is_refused(tmp_path: Path) -> None:
+    array = tmp_path / "array.json"
+    array.write_text("[\n" + json.dumps([ga4_row("view_item")]) + "\n]\n")
+    with pytest.raises(InputError, match="no line that is a JSON object"):
+        events(array, "ga4", tmp_path)
+
+
+def test_what_is_nested_deeply_stops_nothing(tmp_path: Path) -> None:
+    deep = tmp_path / "deep.json"
+    deep.write_text('{"event_name": 1, "x": ' + "[" * 300 + "]" * 300 + "}\n" + json.dumps(ga4_row("view_item")) + "\n")
+    with converted(discover(deep, EXPORT_ENDINGS), deep, "ga4", tmp_path) as found:
+        assert len(found.files[0].read_text().splitlines()) == 2

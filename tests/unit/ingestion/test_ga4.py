@@ -9,6 +9,7 @@ import pytest
 from ga_exports import FIRST_MICROS, ga4_item, ga4_row
 
 from feature_repo.contract import check
+from feature_repo.settings import get_settings
 from ingestion.exports.ga4 import EVENT_OF_NAME, GA4
 
 
@@ -107,7 +108,7 @@ def test_an_order_stays_one_however_large() -> None:
     assert len(some["properties"]["products"]) == 75
     assert some["properties"]["products"][0]["name"] == "Mug 0"
     [many] = events(ga4_row("purchase", items=[ga4_item(number) for number in range(400)], **changes))
-    assert len(orjson.dumps(many)) < 32_768
+    assert len(orjson.dumps(many)) < get_settings().collector.max_event_bytes
     assert many["properties"]["products"][399] == {"product_id": "sku-399", "price": 9.5, "quantity": 1}
 
 

@@ -9,6 +9,7 @@ import orjson
 import pytest
 
 from feature_repo.contract import check
+from feature_repo.settings import get_settings
 from ingestion.crm import config
 from ingestion.crm.drift import Shape, used_paths
 from ingestion.crm.mapping import event_of, moment, wanted
@@ -197,11 +198,20 @@ def test_what_json_cannot_be_written_with_stops_nothing(shop: config.PullConfig)
     assert event(shop, customer, "customers")["traits"] == {"tags": str(10**20)}
 
 
+def test_what_is_nested_deeply_becomes_text(shop: config.PullConfig) -> None:
+    tags: Any = "bottom"
+    for _ in range(400):
+        tags = [tags]
+    made = event(shop, {"id": 7, "updated_at": "2026-01-01T00:00:00Z", "tags": tags}, "customers")
+    assert check(made) is None
+    assert b"bottom" in orjson.dumps(made["traits"])
+
+
 def test_an_order_of_very_many_lines_still_fits_into_an_event(shop: config.PullConfig) -> None:
     line = {"price": "19.90", "quantity": 2, "title": "A mug with a long name " * 5, "vendor": "Potters of Alba"}
     made = event(shop, ORDER | {"line_items": [{"product_id": number, **line} for number in range(400)]})
     assert check(made) is None
-    assert len(orjson.dumps(made)) < 32_768
+    assert len(orjson.dumps(made)) < get_settings().collector.max_event_bytes
     assert made["properties"]["products"][399] == {"product_id": "399", "price": 19.9, "quantity": 2}
 
 

@@ -65,7 +65,7 @@ class TestObjection:
             ("{", Reason.MALFORMED_JSON),
             ("[" * 100_000, Reason.OVERSIZED),
             ("[" * 30_000, Reason.MALFORMED_JSON),
-            (json.dumps(GOOD | {"traits": "ü" * 16_500}, ensure_ascii=False), Reason.OVERSIZED),
+            (json.dumps(GOOD | {"traits": "ü" * 18_500}, ensure_ascii=False), Reason.OVERSIZED),
             ("[1]", Reason.WRONG_TYPE),
             (json.dumps(GOOD | {"properties": {"product_id": "p1", "price": "9"}}), Reason.WRONG_TYPE),
             (json.dumps(GOOD | {"userId": None}), Reason.MISSING_FIELD),

@@ -225,4 +225,4 @@ def test_command_line(tmp_path: Path) -> None:
     assert "300 events of 2 days" in done.stdout
     bad = subprocess.run([*command, "--events", "-5"], cwd=PROJECT_ROOT, capture_output=True, text=True, timeout=60)
     assert bad.returncode == 2
-    assert "not a whole number above 0" in bad.stderr
+    assert "not a whole number from 1" in bad.stderr

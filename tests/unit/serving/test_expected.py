@@ -22,11 +22,25 @@ def test_a_step_begins_if_it_has_ended_in_time_before() -> None:
     assert expected.fits("explain", 0.012)
 
 
-def test_what_was_once_slow_is_tried_again() -> None:
-    expected = Expected()
-    expected.took("rank", 1.0)
-    tries = next(number for number in range(100) if expected.fits("rank", 0.05))
-    assert 5 < tries < 50
-    for _ in range(50):
-        expected.took("rank", 0.005)
+def test_what_was_once_slow_is_tried_again_after_a_second() -> None:
+    now = 0.0
+    expected = Expected(lambda: now)
+    expected.took("rank", 3.0)
+    assert not expected.fits("rank", 0.05)
+    now = 0.9
+    assert not expected.fits("rank", 0.05)
+    now = 1.1
+    assert expected.fits("rank", 0.05)
+    expected.took("rank", 0.005)
     assert expected.fits("rank", 0.02)
+
+
+def test_what_stays_slow_is_tried_once_a_second() -> None:
+    now, tries = 0.0, 0
+    expected = Expected(lambda: now)
+    for _ in range(100):  # five seconds
+        if expected.fits("rank", 0.05):
+            tries += 1
+            expected.took("rank", 0.2)
+        now += 0.05
+    assert 4 <= tries <= 6

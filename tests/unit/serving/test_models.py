@@ -15,7 +15,8 @@ class Loading(ModelWatch):
     """Notes what it is to load instead of loading it; some versions are broken."""
 
     def __init__(self) -> None:
-        super().__init__("shelfwise:promoted", 1.0, lambda model, version: None)
+        self.now = 0.0
+        super().__init__("shelfwise:promoted", 1.0, lambda model, version: None, lambda: self.now)
         self.broken: set[str] = set()
         self.tried: list[str] = []
 
@@ -49,3 +50,17 @@ def test_a_broken_version_is_tried_once_and_again_when_it_is_promoted_again(watc
     assert watch.tried == ["v1", "v2", "v2"]
     watch.check()
     assert watch.tried == ["v1", "v2", "v2"]
+
+
+def test_a_broken_version_is_tried_again_after_a_minute(watch: Loading) -> None:
+    watch.broken = {"v1"}
+    promote("v1", "", None)
+    watch.check()
+    watch.now = 59.0
+    watch.check()
+    assert watch.tried == ["v1"]
+    assert watch.problem
+    watch.broken, watch.now = set(), 61.0
+    watch.check()
+    assert watch.tried == ["v1", "v1"]
+    assert watch.problem is None

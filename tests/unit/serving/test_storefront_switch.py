@@ -21,9 +21,28 @@ def test_when_it_is_there(host: str, storefront: bool | None, there: bool) -> No
     app = create_app(Runtime(Settings(serving=ServingSettings(host=host, storefront=storefront))))
 
     async def ask() -> list[httpx.Response]:
-        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://shop.test") as client:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client:
             return [await client.get(path) for path in ("/", "/storefront/shop")]
 
     page, shop = asyncio.run(ask())
     assert (page.status_code, shop.status_code) == ((200, 200) if there else (307, 404))
     assert there or page.headers["location"] == "/docs"
+
+
+@pytest.mark.parametrize(
+    ("name", "storefront", "status"),
+    [
+        ("127.0.0.1:3000", None, 200),
+        ("evil.example", None, 403),
+        ("127.evil.example", None, 403),
+        ("shop.test", True, 200),
+    ],
+)
+def test_by_which_names(name: str, storefront: bool | None, status: int) -> None:
+    app = create_app(Runtime(Settings(serving=ServingSettings(host="127.0.0.1", storefront=storefront))))
+
+    async def ask() -> int:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://here") as client:
+            return (await client.get("/storefront/shop", headers={"Host": name})).status_code
+
+    assert asyncio.run(ask()) == status
