@@ -128,9 +128,7 @@ def get_settings() -> Settings:
         return Settings()
     except ValidationError as error:
         # Without the values: some are secret.
-        faults = [
-            f"{'.'.join(map(str, one['loc']))}: {one['msg'].removeprefix('Value error, ')}" for one in error.errors()
-        ]
+        faults = [f"{_named(one['loc'])}: {one['msg'].removeprefix('Value error, ')}" for one in error.errors()]
         raise SettingsError(
             f"settings cannot be used: {'; '.join(faults)}; `python -m feature_repo.settings` lists those there are"
         ) from error
@@ -140,6 +138,12 @@ def get_settings() -> Settings:
         raise SettingsError(f"settings cannot be used: {error}{help_}") from None
     except ValueError as error:
         raise SettingsError(f"settings cannot be used: {error}") from error
+
+
+def _named(place: tuple[int | str, ...]) -> str:
+    """A setting as a file has it, and as the environment does."""
+    variable = "__".join(part for part in place if isinstance(part, str)).upper()
+    return f"{'.'.join(map(str, place))} ({ENV_PREFIX}{variable})"
 
 
 def _config_file() -> Path | None:

@@ -9,7 +9,7 @@ import socket
 import sys
 from types import FrameType
 
-from feature_repo.errors import SettingsError, UnavailableError
+from feature_repo.errors import UnavailableError
 from feature_repo.sections.intake import CollectorSettings
 from feature_repo.settings import get_settings
 
@@ -37,8 +37,6 @@ def run(args: argparse.Namespace) -> int:
     from ingestion.producer import quiet_client_log
 
     settings = get_settings()
-    if not settings.collector.write_key.get_secret_value():
-        raise SettingsError("the write key is empty; set SHELFWISE_COLLECTOR__WRITE_KEY")
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("ingestion").setLevel(logging.INFO)
     quiet_client_log()

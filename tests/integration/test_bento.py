@@ -22,10 +22,14 @@ print(*(sys.modules[name].__file__ for name in ("serving", "training", "feature_
 def test_a_bento_serves_without_the_checkout(tmp_path: Path) -> None:
     variables = {"BENTOML_HOME": str(tmp_path / "store"), "BENTOML_DO_NOT_TRACK": "True", HOME_VARIABLE: str(tmp_path)}
     environment = {**os.environ, **variables}
-    command = [str(Path(sys.executable).with_name("bentoml")), "build", "--output", "tag"]
-    built = subprocess.run(command, cwd=PROJECT_ROOT, env=environment, capture_output=True, text=True, timeout=300)
-    assert built.returncode == 0, built.stderr
-    name, version = built.stdout.strip().removeprefix("__tag__:").split(":")
+
+    def bentoml(*arguments: str, **other: str) -> str:
+        command, environ = [str(Path(sys.executable).with_name("bentoml")), *arguments], {**environment, **other}
+        done = subprocess.run(command, cwd=PROJECT_ROOT, env=environ, capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    name, version = bentoml("build", "--output", "tag").strip().removeprefix("__tag__:").split(":")
     source = tmp_path / "store" / "bentos" / name / version / "src"
     assert sorted(part.name for part in source.iterdir()) == [
         *("bentofile.yaml", "feature_repo", "requirements.lock", "serving", "training")
@@ -35,3 +39,9 @@ def test_a_bento_serves_without_the_checkout(tmp_path: Path) -> None:
     )
     assert imported.returncode == 0, imported.stderr
     assert all(Path(line).is_relative_to(source) for line in imported.stdout.split())
+
+    # As docs/serving.md takes it to another machine.
+    packed, there = str(tmp_path / "shelfwise.bento"), str(tmp_path / "another store")
+    bentoml("export", "shelfwise:latest", packed)
+    bentoml("import", packed, BENTOML_HOME=there)
+    assert version in bentoml("list", BENTOML_HOME=there)

@@ -280,6 +280,8 @@ def test_explanations_tell_features_and_their_age(shop: ShopStack, shopper: Shop
     ages = [cause["age_ms"] for cause in causes if cause["feature"] in ("category_affinity", "als_score")]
     assert all(0 <= age < 60_000 for age in ages)
     assert any(cause["effect"] > 0 for cause in causes)
+    nothing = shopper.ask(scenario="list", context_items=["never heard of"], explain=True)
+    assert (nothing["items"], nothing["degraded"]) == ([], [])
 
 
 def test_the_shops_rules_and_scenarios_are_taken_while_running(shop: ShopStack, shopper: Shopper) -> None:

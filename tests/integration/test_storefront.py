@@ -99,6 +99,38 @@ def test_by_keyboard_alone_a_product_gets_into_the_cart(page: ShopBrowser) -> No
     assert wait_for_way(page, "Product Added")[3].endswith(" ms")
 
 
+def test_what_another_tab_does_is_not_this_visitors(page: ShopBrowser) -> None:
+    # Segment's library keeps its customer for all tabs of a browser.
+    page.tell("localStorage.setItem('ajs_user_id', JSON.stringify('of-another-tab'))")
+    page.tell("document.querySelector('#trending .card').click()")
+    times = wait_for_way(page, "Product Viewed")
+    assert times[3].endswith(" ms"), "the feature of this visitor was updated"
+
+
+def test_what_was_found_stays_while_one_looks_at_it(page: ShopBrowser, shop: ShopStack) -> None:
+    word = shop.shop.product(1)["name"].split()[0]
+    page.tell(f"document.querySelector('#words').value = {word!r}; document.querySelector('#search').requestSubmit()")
+    until(lambda: products(page, "browse"))
+    found = products(page, "browse")
+    page.tell("document.querySelector('#browse .card').click()")
+    wait_for_way(page, "Product Viewed")
+    assert products(page, "browse") == found
+    page.tell(
+        "document.querySelector('#words').value = 'called so?'; document.querySelector('#search').requestSubmit()"
+    )
+    until(lambda: "Nothing was found" in page.tell("document.querySelector('#browse').innerText"))
+
+
+def test_what_others_have_written_into_the_browsers_storage_does_no_harm(page: ShopBrowser, address: str) -> None:
+    for store in ("localStorage", "sessionStorage"):
+        page.tell(f"{store}.setItem('storefront-customer', '{{bad')")
+    page.show(address)
+    assert len(products(page, "home")) == 10
+    page.tell("sessionStorage.setItem('storefront-customer', JSON.stringify({known: true}))")
+    page.show(address)
+    assert len(products(page, "home")) == 10
+
+
 def test_a_phone_need_not_scroll_sideways(page: ShopBrowser, address: str) -> None:
     page.show(address, width=375, height=700)
     page.tell("document.querySelector('.card').click()")

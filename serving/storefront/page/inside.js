@@ -36,8 +36,9 @@ export function showCustomer(who, known) {
 }
 
 export function showModel(answer) {
+  const lacking = answer.degraded?.length ? `, without: ${answer.degraded.join(', ')}` : ''
   const how = { popular: 'nothing personal is known: popular products', session: 'from this visit alone', empty: 'nothing to recommend' }
   $('model').replaceChildren(
     element('p', {}, answer.model_version || 'no model has been trained yet'),
-    element('p', { className: 'faint' }, how[answer.fallback] || 'ranked for this customer'))
+    element('p', { className: 'faint' }, `${how[answer.fallback] || 'ranked for this customer'}${lacking}`))
 }

@@ -2,14 +2,20 @@
 const products = new Map()
 let authorization = {}
 
-async function decoded(response) {
+// A request whose answer is waited for at the service takes 6 seconds at most.
+const PATIENCE = 10000
+
+async function asked(path, options = {}) {
+  const response = await fetch(path, { ...options, signal: AbortSignal.timeout(PATIENCE) }).catch(() => {
+    throw new Error('the service does not answer; `make status` shows the stack')
+  })
   const body = await response.json()
   if (!response.ok) throw new Error(body.error?.message || `the service answered ${response.status}`)
   return body
 }
 
 export async function get(path, query = {}) {
-  return decoded(await fetch(`/storefront/${path}?${new URLSearchParams(query)}`))
+  return asked(`/storefront/${path}?${new URLSearchParams(query)}`)
 }
 
 // What the page begins with.
@@ -21,7 +27,7 @@ export async function openShop() {
 
 export async function recommend(body) {
   const headers = { 'Content-Type': 'application/json', ...authorization }
-  return decoded(await fetch('/recommend', { method: 'POST', headers, body: JSON.stringify(body) }))
+  return asked('/recommend', { method: 'POST', headers, body: JSON.stringify(body) })
 }
 
 // The catalogue's words for some products, by id; each product is asked for once.

@@ -1,17 +1,19 @@
 // The shop: who is shopping, what is on the shelves, and what follows from a click.
 import { showCustomer, showModel, showWay } from '/storefront/page/inside.js'
 import { $, age, element, price, tile, title } from '/storefront/page/page_parts.js'
+import { keep, recall } from '/storefront/page/remembered.js'
 import { catalogue, get, openShop, recommend } from '/storefront/page/service.js'
 import * as tracker from '/storefront/page/tracker.js'
 
 const K = 10
 const PATIENCE = 30000 // a stream that has just started takes seconds for its first events
 const shown = new Map() // product ids by shelf
-let shop, who, known, cart = [], category = null, following = Promise.resolve(), sending = false
+let shop, who, known, cart = [], category = null, found = null, following = Promise.resolve(), sending = false, lasting = ''
 
 const ids = () => (who.known ? { user_id: who.id } : { anonymous_id: who.id })
 const hint = (text) => { $('hint').textContent = text; $('hint').hidden = !text }
-const guarded = (action) => (event) => { event?.preventDefault(); Promise.resolve(action(event)).catch((error) => hint(error.message)) }
+const guarded = (action) => (event) => { event?.preventDefault(); Promise.resolve(action(event)).then(() => hint(lasting), (error) => hint(error.message)) }
+const soldOut = (product) => product.stock === 0
 const fields = ({ product_id, name, category, brand, price }) =>
   Object.fromEntries(Object.entries({ product_id, name, category, brand, price }).filter(([, value]) => value != null))
 
@@ -28,7 +30,7 @@ async function shelvesWanted() {
     ['viewed', `Because you viewed ${name}`, last && { scenario: 'product', context_items: [last] }],
     ['cart-shelf', 'Goes with your cart', { scenario: 'cart' }],
     ['trending', 'Trending now', { scenario: 'trending' }],
-    ['browse', category, category && { scenario: 'category', filters: { category } }],
+    ...(found ? [] : [['browse', category, category && { scenario: 'category', filters: { category } }]]),
   ]
 }
 
@@ -62,7 +64,7 @@ function showShelf(shelf, heading, items, products, requestId) {
     const fresh = before && !before.includes(item.product_id)
     const card = element('button', { type: 'button', className: fresh ? 'card fresh' : 'card' },
       tile(product), element('span', { className: 'name' }, title(product)),
-      element('span', { className: 'price' }, price(product)), element('span', { className: 'reason' }, item.reason))
+      element('span', { className: 'price' }, price(product)), element('span', { className: 'reason' }, soldOut(product) ? 'sold out' : item.reason))
     card.dataset.place = `${shelf} ${place}`
     card.dataset.product = item.product_id
     card.onclick = guarded(() => view(product, { list_id: shelf, position: place + 1 }))
@@ -71,19 +73,19 @@ function showShelf(shelf, heading, items, products, requestId) {
   if (focused && !document.activeElement?.dataset.place) document.querySelector(`[data-place="${focused}"]`)?.focus()
   if (moved && requestId && sending) {
     const list = now.map((product_id, place) => ({ product_id, position: place + 1 }))
-    tracker.track('Product List Viewed', { list_id: shelf, request_id: requestId, products: list }).catch((error) => hint(error.message))
+    tracker.track(who, 'Product List Viewed', { list_id: shelf, request_id: requestId, products: list }).catch((error) => hint(error.message))
   }
   return moved
 }
 
 async function view(product, place) {
   showProduct(product)
-  if (sending) tracker.track('Product Clicked', { ...fields(product), ...place }).catch((error) => hint(error.message))
+  if (sending) tracker.track(who, 'Product Clicked', { ...fields(product), ...place }).catch((error) => hint(error.message))
   await send('Product Viewed', product, fields(product), 'viewed')
 }
 
 function showProduct(product) {
-  const add = element('button', { id: 'add', type: 'button', className: 'primary' }, 'Add to cart')
+  const add = element('button', { id: 'add', type: 'button', className: 'primary', disabled: soldOut(product) }, soldOut(product) ? 'Sold out' : 'Add to cart')
   add.onclick = guarded(async () => {
     cart.push(product)
     showCart()
@@ -107,20 +109,26 @@ function showCart() {
       await send('Product Removed', product, { ...fields(product), quantity: 1 }, 'removed')
     })
     return element('p', {}, element('span', {}, title(product)), element('span', {}, price(product)), remove)
-  }) : [element('p', { className: 'faint' }, 'Nothing yet.')]))
-  localStorage.setItem('storefront-cart', JSON.stringify(cart))
+  }) : [element('p', { className: 'faint' }, 'Nothing yet.')]), ...(cart.length ? [element('p', { className: 'total' }, element('span', {}, 'Together'), element('span', {}, total()))] : []))
+  keep(`storefront-cart ${who.id}`, cart)
 }
+
+const sum = () => cart.reduce((so_far, product) => so_far + (product.price || 0), 0)
+const total = () => price({ price: sum(), currency: cart[0].currency })
 
 async function buy() {
   const products = cart.map((product) => ({ ...fields(product), quantity: 1 }))
   const first = cart[0]
   const order_id = `storefront-${newVisitor().id}`
-  const revenue = cart.reduce((sum, product) => sum + (product.price || 0), 0)
+  const revenue = sum()
+  const bought = `Ordered: ${cart.map(title).join(', ')}, together ${total()}. Thank you!`
   cart = []
   showCart()
   $('cart').close()
+  hint(bought)
   const money = first.currency ? { currency: first.currency } : {}
   await send('Order Completed', first, { order_id, revenue, ...money, products }, 'ordered')
+  await new Promise((resolve) => setTimeout(resolve, 3000)) // to be read
 }
 
 // Send an event, and follow it on its way until the shelves have been asked for again.
@@ -128,7 +136,7 @@ async function send(event, product, properties, action) {
   if (!sending) return
   // What is newer than all that was known before is this event: several may arrive together.
   const begun = { at: performance.now(), date: Date.now(), after: known.recent[0]?.at || 0 }
-  const sent = tracker.track(event, properties).then((id) => ({ id, took: performance.now() - begun.at }))
+  const sent = tracker.track(who, event, properties).then((id) => ({ id, took: performance.now() - begun.at }))
   const of = who
   const followed = following.then(() => (of === who ? follow(`${event}: ${title(product)}`, product, action, begun, sent) : null))
   following = followed.catch(() => null)
@@ -162,7 +170,9 @@ async function follow(what, product, action, begun, sent) {
 
 async function become(someone) {
   who = someone
-  localStorage.setItem('storefront-customer', JSON.stringify(who))
+  keep('storefront-customer', who)
+  cart = recall(`storefront-cart ${who.id}`, Array.isArray, () => [])
+  showCart()
   $('who').textContent = who.known ? `Customer ${who.id}` : 'Visitor'
   shown.clear()
   $('product').hidden = true
@@ -189,6 +199,7 @@ function showCategories() {
     const button = element('button', { type: 'button', ariaPressed: String(path === category) }, path.split('/').pop())
     button.onclick = guarded(() => {
       category = path === category ? null : path
+      found = null
       shown.delete('browse')
       showCategories()
       return refresh()
@@ -202,22 +213,25 @@ async function search() {
   category = null
   showCategories()
   shown.delete('browse')
-  const found = words ? (await get('search', { q: words })).products : []
-  const items = found.map((product_id) => ({ product_id, reason: '' }))
-  showShelf('browse', `Found for “${words}”`, items, await catalogue(found))
-  if (words && !found.length) $('news').textContent = 'nothing found'
+  found = words ? (await get('search', { q: words })).products : null
+  const items = (found || []).map((product_id) => ({ product_id, reason: '' }))
+  showShelf('browse', `Found for “${words}”`, items, await catalogue(items.map((item) => item.product_id)))
+  if (!words || items.length) return
+  $('browse').replaceChildren(element('h2', {}, `Nothing was found for “${words}”`))
+  $('browse').hidden = false
+  $('news').textContent = 'nothing found'
 }
 
 async function begin() {
   shop = await openShop()
-  cart = JSON.parse(localStorage.getItem('storefront-cart') || '[]')
   try {
     await tracker.open(shop)
     sending = true
   } catch (error) {
-    hint(error.message)
+    lasting = error.message
   }
-  if (!shop.products) hint('There is no catalogue yet. Load one: .venv/bin/python -m ingestion catalog FILE')
+  if (!shop.products) lasting = 'There is no catalogue yet. Load one: .venv/bin/python -m ingestion catalog FILE'
+  hint(lasting)
   $('who').onclick = guarded(choose)
   $('new-visitor').onclick = guarded(() => { $('customer').close(); return become(newVisitor()) })
   $('become').onsubmit = guarded(() => {
@@ -230,9 +244,9 @@ async function begin() {
   $('cart-open').onclick = () => $('cart').showModal()
   $('buy').onclick = guarded(buy)
   document.querySelectorAll('.close').forEach((button) => { button.onclick = () => button.closest('dialog').close() })
-  showCart()
   showCategories()
-  await become(JSON.parse(localStorage.getItem('storefront-customer') || 'null') || newVisitor())
+  const isCustomer = (one) => typeof one?.id === 'string' && typeof one.known === 'boolean'
+  await become(recall('storefront-customer', isCustomer, newVisitor))
   document.body.dataset.ready = 'yes'
 }
 

@@ -18,15 +18,17 @@ export async function open(shop) {
 
 export async function become(who) {
   if (!analytics) return
-  if (who.known ? analytics.user().id() === who.id : analytics.user().anonymousId() === who.id) return
+  const user = analytics.user()
+  if (who.known ? user.id() === who.id : !user.id() && user.anonymousId() === who.id) return
   analytics.reset()
   if (who.known) await analytics.identify(who.id)
   else analytics.setAnonymousId(who.id)
 }
 
 // The event's message id, when Kafka has acknowledged it.
-export async function track(event, properties) {
+export async function track(who, event, properties) {
   if (!analytics) return null
+  await become(who) // the library keeps one customer for all tabs
   const late = new Promise((_, reject) => setTimeout(reject, PATIENCE, new Error('the collector does not take events; `make status` shows the stack')))
   const context = await Promise.race([analytics.track(event, properties), late])
   if (context.failedDelivery?.()) throw new Error(`${event} was not taken by the collector; \`make status\` shows the stack`)

@@ -54,11 +54,11 @@ def test_a_value_of_the_wrong_type_is_refused(monkeypatch: pytest.MonkeyPatch) -
 @pytest.mark.parametrize(
     ("name", "value", "told"),
     [
-        ("SERVING__PORT", "99999", "serving.port: .*65535"),
+        ("SERVING__PORT", "99999", r"serving.port \(SHELFWISE_SERVING__PORT\): .*65535"),
         ("SERVING__WORKERS", "0", "serving.workers"),
         ("SERVING__SNAPSHOT_SECONDS", "-1", "serving.snapshot_seconds"),
-        ("COLLECTOR__WRITE_KEY", "a:b", "collector.write_key: .*no colon"),
-        ("PRIVACY__KEY", "a:b", "privacy.key: .*no colon"),
+        ("COLLECTOR__WRITE_KEY", "a:b", "COLLECTOR__WRITE_KEY.: .*no colon"),
+        ("PRIVACY__KEY", "a:b", "PRIVACY__KEY.: .*no colon"),
         ("SERVING__READ_KEYS", "abc", r'SHELFWISE_SERVING__READ_KEYS: a list is written as \["a", "b"\]'),
     ],
 )

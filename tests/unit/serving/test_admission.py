@@ -58,7 +58,9 @@ def test_each_of_the_keys_opens_and_nothing_else_does(serve: Serve) -> None:
 def test_a_key_that_cannot_be_sent_is_refused_without_showing_it(serve: Serve, keys: str) -> None:
     with pytest.raises(SettingsError) as refused:
         serve(READ_KEYS=keys)
-    assert "read_keys.0: a key has one character or more, of ASCII, and no colon" in str(refused.value)
+    assert "read_keys.0 (SHELFWISE_SERVING__READ_KEYS): a key has one character or more, of ASCII, and no colon" in str(
+        refused.value
+    )
     assert "hush" not in str(refused.value)
 
 

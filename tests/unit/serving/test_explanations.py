@@ -67,6 +67,13 @@ def test_ages_are_of_the_events_that_features_rest_on() -> None:
     assert {cause.feature for causes in why for cause in causes} == set(expected)
 
 
+def test_an_empty_list_has_nothing_to_explain() -> None:
+    placed, _, _ = explained("popularity")
+    visitor = visitors(placed.shelf, [])
+    ranked = placed.recommend(visitor, ~EVERY, 4, 20)
+    assert explain_ranker(placed, visitor, ranked, RANKING_ALONE) == []
+
+
 def test_lists_without_ranker_tell_what_their_source_went_by() -> None:
     on = shelf(views_6h=[4.0, 0, 0, 0], views_7d=[4.0, 8.0, 0, 0], last_event_at=[NOW - 60, NOW - 120, NOW, NOW])
     placed = PlacedRecommender(on)
