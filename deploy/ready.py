@@ -32,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SettingsError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    readiness = service.probe(Record.of(name, psutil.Process(_FIRST_PROCESS), []))
+    readiness = service.probe(Record.of(name, psutil.Process(_FIRST_PROCESS), [], service.address))
     print(f"{name}: {readiness}")
     return 1 if readiness is Readiness.NOT_READY else 0
 

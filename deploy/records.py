@@ -15,16 +15,17 @@ _CLOCK_TOLERANCE_SECONDS = 1.0
 
 @dataclass(frozen=True)
 class Record:
-    """The leading process of a service: its id, when it was created (seconds since 1970), and its command line."""
+    """The leading process of a service: its id, when it was created (seconds since 1970), its command line, and where it is."""
 
     name: str
     pid: int
     created: float
     command: list[str]
+    address: str
 
     @classmethod
-    def of(cls, name: str, process: psutil.Process, command: list[str]) -> Record:
-        return cls(name, process.pid, process.create_time(), command)
+    def of(cls, name: str, process: psutil.Process, command: list[str], address: str) -> Record:
+        return cls(name, process.pid, process.create_time(), command, address)
 
     def process(self) -> psutil.Process | None:
         """The process itself, or None if it has ended (its id may since have gone to another)."""

@@ -77,6 +77,7 @@ class Stack:
         """
         tasks.sweep(self.home)
         self._check_reachable(service for service in services if service.elsewhere)
+        self._check_settled(service for service in services if not service.elsewhere)
         absent = [s for s in services if not s.elsewhere and self.supervisor.running(s.name) is None]
         for service in absent:
             # Children of a leader that was killed would hold the ports and write to the same files.
@@ -98,6 +99,15 @@ class Stack:
                 raise StackError(
                     f"{service.name} at {service.address} does not answer. Start it there, or unset "
                     f"{service.elsewhere} to have one run on this machine."
+                )
+
+    def _check_settled(self, services: Iterable[Service]) -> None:
+        for service in services:
+            if (address := self.supervisor.address(service)) != service.address:
+                raise StackError(
+                    f"{service.name} runs at {address}, where it was started; to have it at {service.address}, "
+                    "stop it first: "
+                    f"`.venv/bin/python -m deploy down {service.name}`"
                 )
 
     def _start(self, services: Sequence[Service], started: list[Service]) -> None:

@@ -50,7 +50,9 @@ def show(stack: Stack, console: Console) -> bool:
             str(status.pid or "-"),
             _duration(status.uptime) if status.pid else "-",
             f"{status.memory / 2**20:.0f} MB" if status.pid else "-",
-            f"{status.service.address} (not run by this stack)" if status.service.elsewhere else status.service.address,
+            f"{status.service.address} (not run by this stack)"
+            if status.service.elsewhere
+            else stack.supervisor.address(status.service),
         )
     console.print(table)
     return all(status.is_up for status in found)

@@ -43,6 +43,11 @@ class Supervisor:
             self._children[name].poll()
         return self._records.running(name)
 
+    def address(self, service: Service) -> str:
+        """Where the service is: what runs may have been started with other settings than there are now."""
+        record = self._records.load(service.name)
+        return record.address if record and record.process() else service.address
+
     def known(self, name: str) -> bool:
         """Whether the service was started and not stopped since, alive or not."""
         return self._records.load(name) is not None
@@ -66,7 +71,7 @@ class Supervisor:
             with held():
                 child = processes.start(self.home, service.name, command, output, service.environment())
                 self._children[service.name] = child
-                self._records.save(Record.of(service.name, psutil.Process(child.pid), command))
+                self._records.save(Record.of(service.name, psutil.Process(child.pid), command, service.address))
         finally:
             os.close(output)
 

@@ -45,6 +45,8 @@ _KEPT_BYTES = 256 * 2**20
 _SEGMENT_BYTES = 32 * 2**20
 # Spark has milliseconds' work with what arrives: after so long without any of it, something is wrong that it does not notice.
 _STALLED_SECONDS = 15.0
+# Until it has had any, Java has yet to compile what does it, which takes long where others want the processor, too.
+_STALLED_AT_FIRST_SECONDS = 45.0
 
 _CHECKED = pa.schema(
     [
@@ -83,7 +85,7 @@ class Live:
         self._place = dict(start)
         self._pipe: list[TopicPartition] = [TopicPartition(kafka.checked_topic, partition) for partition in start]
         self._events: list[TopicPartition] = [TopicPartition(kafka.events_topic, partition) for partition in start]
-        self._came, self._doubtful = time.monotonic(), False
+        self._came, self._doubtful, self._patience = time.monotonic(), False, _STALLED_AT_FIRST_SECONDS
         self._consumer: KafkaConsumer = KafkaConsumer(
             bootstrap_servers=kafka.servers,
             auto_offset_reset="none",
@@ -140,19 +142,17 @@ class Live:
         if not values:
             self._check_stalled()
             return None
-        self._came, self._doubtful = time.monotonic(), False
+        self._came, self._doubtful, self._patience = time.monotonic(), False, _STALLED_SECONDS
         rows, self._place = unread(decode(values), self._place)
         return (rows, dict(self._place)) if rows.num_rows else None
 
     def _check_stalled(self) -> None:
-        if time.monotonic() - self._came > _STALLED_SECONDS:
+        if time.monotonic() - self._came > self._patience:
             ends = self._consumer.end_offsets(self._events)
             waiting = any(end > self._place[place.partition] for place, end in ends.items())
             # Once is no proof: they may have arrived just now, or Spark may be starting on a busy machine.
             if waiting and self._doubtful:
-                raise UnavailableError(
-                    f"events have been waiting in Kafka for {_STALLED_SECONDS:.0f} s, and none comes"
-                )
+                raise UnavailableError(f"events have been waiting in Kafka for {self._patience:.0f} s, and none comes")
             self._came, self._doubtful = time.monotonic(), waiting
 
 

@@ -162,6 +162,20 @@ def test_what_ran_before_a_failing_up_goes_on_running(stack: OwnStack) -> None:
     assert survivors(stack) == {pid(stack, "redis")}
 
 
+def test_what_runs_elsewhere_than_it_is_set_to_is_told(stack: OwnStack) -> None:
+    assert stack.deploy("up", "redis").returncode == 0
+    here, other = stack.port("REDIS__PORT"), stack.port("KAFKA__PORT")
+    moved = OwnStack({**stack.variables, "SHELFWISE_REDIS__PORT": str(other), "SHELFWISE_KAFKA__PORT": str(here)})
+
+    up = moved.deploy("up", "redis")
+
+    assert up.returncode == 1
+    assert f"redis runs at 127.0.0.1:{here}" in up.stdout
+    assert f"to have it at 127.0.0.1:{other}" in up.stdout
+    assert "deploy down redis" in up.stdout
+    assert f"127.0.0.1:{here}" in moved.deploy("status").stdout
+
+
 @pytest.mark.parametrize(
     ("number", "after_seconds"),
     [(signal.SIGINT, 0.3), (signal.SIGINT, 0.9), (signal.SIGINT, 1.5), (signal.SIGTERM, 2.1)],

@@ -17,7 +17,7 @@ from deploy.probes import Readiness
 from deploy.records import Record
 from feature_repo.sections.servers import KafkaSettings, RedisSettings
 
-RECORD = Record("stream", pid=1, created=1_000.0, command=[])
+RECORD = Record("stream", pid=1, created=1_000.0, command=[], address="")
 
 
 class Handler(http.server.BaseHTTPRequestHandler):

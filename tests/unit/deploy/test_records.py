@@ -29,7 +29,7 @@ def records(tmp_path: Path) -> Records:
 
 
 def test_a_live_process_is_found(child: subprocess.Popen[bytes], records: Records) -> None:
-    records.save(Record.of("redis", psutil.Process(child.pid), COMMAND))
+    records.save(Record.of("redis", psutil.Process(child.pid), COMMAND, "127.0.0.1:1"))
 
     found = records.running("redis")
 
@@ -40,7 +40,7 @@ def test_a_live_process_is_found(child: subprocess.Popen[bytes], records: Record
 def test_an_ended_process_is_not_running_even_before_it_is_collected(
     child: subprocess.Popen[bytes], records: Records
 ) -> None:
-    records.save(Record.of("redis", psutil.Process(child.pid), COMMAND))
+    records.save(Record.of("redis", psutil.Process(child.pid), COMMAND, "127.0.0.1:1"))
     child.kill()
     psutil.Process(child.pid).status()  # still there, as a zombie
     while psutil.Process(child.pid).status() != psutil.STATUS_ZOMBIE:
@@ -52,7 +52,7 @@ def test_an_ended_process_is_not_running_even_before_it_is_collected(
 def test_a_process_that_got_a_recycled_id_is_not_taken_for_the_service(
     child: subprocess.Popen[bytes], records: Records
 ) -> None:
-    record = Record.of("redis", psutil.Process(child.pid), COMMAND)
+    record = Record.of("redis", psutil.Process(child.pid), COMMAND, "127.0.0.1:1")
     records.save(replace(record, created=record.created - 3600))
 
     assert records.running("redis") is None
@@ -67,7 +67,7 @@ def test_a_damaged_record_counts_as_none(records: Records, tmp_path: Path, conte
 
 
 def test_a_removed_record_is_gone_and_removing_twice_is_fine(child: subprocess.Popen[bytes], records: Records) -> None:
-    records.save(Record.of("redis", psutil.Process(child.pid), COMMAND))
+    records.save(Record.of("redis", psutil.Process(child.pid), COMMAND, "127.0.0.1:1"))
 
     records.remove("redis")
     records.remove("redis")
