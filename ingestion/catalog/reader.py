@@ -53,6 +53,8 @@ def read_file(path: Path, kind: str) -> pa.Table:
         return _rows(source, path.name)
     except UnicodeDecodeError:
         raise InputError(f"{path.name} cannot be read as a catalogue: it is not UTF-8") from None
+    except csv.Error as error:
+        raise InputError(f"{path.name} cannot be read as a catalogue: {error}") from None
     except duckdb.Error as error:
         # What follows is advice on DuckDB's own options.
         why = "; ".join(str(error).partition("\nPossible ")[0].split("\n"))

@@ -25,9 +25,8 @@ def stamp(event: dict[str, Any], received: datetime) -> dict[str, Any]:
     """
     event.pop(WRITE_KEY, None)
     for name in _IDS:
-        if isinstance(
-            event.get(name), NotANumber
-        ):  # how pandas says that there is none; as text, it would be a customer
+        # How pandas says that there is none. As text, it would be a customer.
+        if isinstance(event.get(name), NotANumber):
             event[name] = None
     if not event.get("messageId"):
         event["messageId"] = str(uuid.uuid4())

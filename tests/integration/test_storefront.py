@@ -107,6 +107,30 @@ def test_what_another_tab_does_is_not_this_visitors(page: ShopBrowser) -> None:
     assert times[3].endswith(" ms"), "the feature of this visitor was updated"
 
 
+def test_a_product_has_an_address_to_go_back_to(page: ShopBrowser, address: str) -> None:
+    def shown() -> str | None:
+        name: str | None = page.tell(
+            "document.querySelector('#product').hidden ? null : document.querySelector('#product h2').innerText"
+        )
+        return name
+
+    page.tell("document.querySelectorAll('#trending .card')[0].click()")
+    first = shown()
+    wait_for_way(page, "Product Viewed")
+    page.tell("[...document.querySelectorAll('#trending .card')].at(-1).click()")
+    wait_for_way(page, "Product Viewed")
+    assert first != shown()
+    page.tell("history.back()")
+    until(lambda: shown() == first)
+    page.tell("history.back()")
+    until(lambda: shown() is None)
+    page.tell("history.forward()")
+    until(lambda: shown() == first)
+    page.call("Page.reload")
+    until(lambda: page.tell("document.body?.dataset.ready === 'yes'"))
+    until(lambda: shown() == first)
+
+
 def test_what_was_found_stays_while_one_looks_at_it(page: ShopBrowser, shop: ShopStack) -> None:
     word = shop.shop.product(1)["name"].split()[0]
     page.tell(f"document.querySelector('#words').value = {word!r}; document.querySelector('#search').requestSubmit()")

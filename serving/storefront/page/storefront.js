@@ -78,7 +78,17 @@ function showShelf(shelf, heading, items, products, requestId) {
   return moved
 }
 
+const addressed = () => new URLSearchParams(location.hash.slice(1)).get('product')
+
+// The product that the address names, as after going back, or none.
+async function showAddressed() {
+  const id = addressed()
+  $('product').hidden = !id
+  if (id) showProduct((await catalogue([id])).get(id))
+}
+
 async function view(product, place) {
+  if (addressed() !== product.product_id) history.pushState(null, '', `#${new URLSearchParams({ product: product.product_id })}`)
   showProduct(product)
   if (sending) tracker.track(who, 'Product Clicked', { ...fields(product), ...place }).catch((error) => hint(error.message))
   await send('Product Viewed', product, fields(product), 'viewed')
@@ -176,6 +186,7 @@ async function become(someone) {
   $('who').textContent = who.known ? `Customer ${who.id}` : 'Visitor'
   shown.clear()
   $('product').hidden = true
+  if (document.body.dataset.ready) history.replaceState(null, '', location.pathname)
   if (sending) await tracker.become(who)
   known = await get('customer', { id: who.id })
   showCustomer(who, known)
@@ -247,6 +258,8 @@ async function begin() {
   showCategories()
   const isCustomer = (one) => typeof one?.id === 'string' && typeof one.known === 'boolean'
   await become(recall('storefront-customer', isCustomer, newVisitor))
+  window.onpopstate = guarded(showAddressed)
+  await showAddressed()
   document.body.dataset.ready = 'yes'
 }
 
