@@ -31,7 +31,7 @@ from ingestion.collector.requests import Refusal, read_json
 from ingestion.json_text import as_json
 from ingestion.privacy.routes import CustomerRoutes
 from ingestion.producer import LARGEST_MESSAGE, message_key
-from ingestion.quarantine.reasons import oversized
+from ingestion.quarantine.reasons import unfit
 
 CALL_TYPES: tuple[str, ...] = get_args(Event.model_fields["type"].annotation)
 # Segment's tracker for browsers calls by the first letter, /v1/t for /v1/track; Jitsu's has addresses of its own.
@@ -141,7 +141,7 @@ class Collector:
 
     def _objection(self, event: Any, message: Message) -> Violation | None:
         """What the stream will say of an event, but for what only time tells."""
-        return oversized(len(message[1]), self._limits.max_event_bytes) or check(event)
+        return unfit(message[1], self._limits.max_event_bytes) or check(event)
 
     async def _send(self, messages: Sequence[Message]) -> None:
         started = time.perf_counter()

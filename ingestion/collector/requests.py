@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import zlib
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ from feature_repo.web.basic_auth import CHALLENGE, key_shown
 from ingestion.collector.events import WRITE_KEY
 from ingestion.json_text import read_leniently
 
+# Phones on slow lines are given time; whoever only holds connections open is not.
+_BODY_SECONDS = 30.0
 GZIP_WINDOW = 31  # zlib's way to say: a gzip header, largest window
 
 
@@ -36,7 +39,7 @@ async def read_json(request: Request, limits: CollectorSettings) -> dict[str, An
     trackers send it.
 
     Raises:
-        Refusal: 401, 400, 413 or 415.
+        Refusal: 400, 401, 408, 413 or 415.
     """
     shown = key_shown(request.headers.get("authorization"))
     if shown is None:
@@ -78,10 +81,15 @@ async def _read_body(request: Request, most: int) -> bytes:
         raise _too_large(most)
     body = bytearray()
     try:
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > most:
-                raise _too_large(most)
+        async with asyncio.timeout(_BODY_SECONDS):
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > most:
+                    raise _too_large(most)
+    except TimeoutError:
+        raise Refusal(
+            408, "too_slow", f"the body did not come within {_BODY_SECONDS:g} seconds; send it again"
+        ) from None
     except ClientDisconnect as error:
         raise Refusal(400, "disconnected", "the body was cut off") from error
     return bytes(body)

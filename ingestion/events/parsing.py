@@ -23,6 +23,7 @@ from pyspark.sql import types as T
 from feature_repo import contract
 from feature_repo.contract import CONTRACT_VERSION, EVENTS, ISO_8601, Event, Product, Properties
 from feature_repo.settings import get_settings
+from ingestion.quarantine.reasons import NUL
 
 _CORRUPT = "_corrupt"
 _BROWSER = "Mozilla/"  # every browser's description begins so, and no server's
@@ -180,6 +181,7 @@ def _envelope_checks(limits: Limits) -> list[Column]:
     return [
         e.isNull(),
         F.octet_length("value") > limits.event_bytes,
+        F.contains("value", F.lit(NUL.decode())),
         e[_CORRUPT].isNotNull(),
         F.coalesce(~e.type.isin(*kinds), F.lit(True)),
         F.coalesce(e.version > CONTRACT_VERSION, F.lit(False)),

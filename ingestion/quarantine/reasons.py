@@ -10,6 +10,8 @@ from feature_repo.contract import Reason, Violation
 from feature_repo.settings import get_settings
 
 _WHOLE = "(event)"
+# As JSON writes it: Postgres refuses a whole table for it, and no name or id has one on purpose.
+NUL = rb"\u0000"
 
 
 def objection(payload: str | None, received_at: datetime) -> Violation | None:
@@ -20,7 +22,7 @@ def objection(payload: str | None, received_at: datetime) -> Violation | None:
     settings = get_settings()
     if not payload or not payload.strip():
         return Violation(Reason.EMPTY, _WHOLE, "the message is empty")
-    if violation := oversized(len(payload.encode()), settings.collector.max_event_bytes):
+    if violation := unfit(payload.encode(), settings.collector.max_event_bytes):
         return violation
     try:
         event = json.loads(payload)
@@ -37,8 +39,13 @@ def objection(payload: str | None, received_at: datetime) -> Violation | None:
     return None
 
 
-def oversized(size: int, most: int) -> Violation | None:
-    """What speaks against an event of ``size`` bytes."""
-    if size <= most:
-        return None
-    return Violation(Reason.OVERSIZED, _WHOLE, f"{size:,} bytes are more than the {most:,} that an event may have")
+def unfit(payload: bytes, most: int) -> Violation | None:
+    """What speaks against an event's text as such: its size in bytes, and what no database can store as text."""
+    if len(payload) > most:
+        message = f"{len(payload):,} bytes are more than the {most:,} that an event may have"
+        return Violation(Reason.OVERSIZED, _WHOLE, message)
+    if NUL in payload:
+        return Violation(
+            Reason.ABSURD_VALUE, _WHOLE, "it has a character of code 0, which databases cannot store in a text"
+        )
+    return None

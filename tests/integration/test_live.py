@@ -136,6 +136,7 @@ def test_whatever_arrives_goes_through(shop: Shop) -> None:
             shop.view("ada", query=odd_text, revenue=1e-7),
             shop.view("ada", query="half of a pair \ud83d"),  # json.dumps writes it as an escape
             b'{"type": "track", "properties": {"revenue": NaN}}',
+            shop.view("ada", query="no end \0 of it"),
             b"\xff\xfe not text at all",
             *shop.other_calls("ada"),
             b"\x01" * 900_000,  # six times as large once it is escaped
@@ -152,7 +153,7 @@ def test_whatever_arrives_goes_through(shop: Shop) -> None:
     assert told[odd_text]["products"][0]["price"] == 0.1
     assert {row["event"] for row in shop.rows(tables.EVENTS) if row["type"] != "track"} == {None}
     reasons = sorted(row["reason"] for row in shop.rows(tables.QUARANTINE))
-    assert reasons == ["empty", "malformed_json", "missing_field", "oversized"]
+    assert reasons == ["absurd_value", "empty", "malformed_json", "missing_field", "oversized"]
     assert run(shop.stack.environment(), "reconcile").returncode == 0
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, MutableMapping
+from typing import Any
 
 import httpx
 import orjson
@@ -101,6 +103,7 @@ def test_every_call_reaches_kafka_or_says_that_it_did_not(client: TestClient, pa
         (b"{", "malformed_json", None),
         (b'{"userId": "\xff"}', "malformed_json", None),
         (b'{"userId": NaN}', "missing_field", "userId"),
+        (b'{"userId": "u\\u0000", "event": "Cart Viewed"}', "absurd_value", "(event)"),
         (
             b'{"userId": "u", "event": "Cart Viewed", "properties": {"revenue": NaN}}',
             "absurd_value",
@@ -161,6 +164,27 @@ def test_other_compression_is_named(client: TestClient) -> None:
         "/v1/track", content=gzip.compress(orjson.dumps(VIEW)), headers={"Content-Encoding": "x-gzip "}
     )
     assert refusal(squeezed) == (503, "unavailable", None)
+
+
+def test_a_body_that_does_not_come_is_not_waited_for(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ingestion.collector.requests._BODY_SECONDS", 0.05)
+    begun = {"type": "http.request", "body": b'{"userId"', "more_body": True}
+    said: list[dict[str, Any]] = []
+
+    async def receive() -> dict[str, Any]:
+        if begun:
+            first = dict(begun)
+            begun.clear()
+            return first
+        await asyncio.sleep(60)
+        raise AssertionError
+
+    async def send(message: MutableMapping[str, Any]) -> None:
+        said.append(dict(message))
+
+    scope = {"type": "http", "method": "POST", "path": "/v1/track", "query_string": b"", "headers": []}
+    asyncio.run(client.app(scope, receive, send))  # type: ignore[arg-type]
+    assert said[0]["status"] == 408
 
 
 def test_gzip(client: TestClient) -> None:

@@ -73,6 +73,7 @@ class TestObjection:
             (json.dumps(GOOD | {"properties": {"product_id": "p1", "price": -1}}), Reason.ABSURD_VALUE),
             (json.dumps(GOOD | {"timestamp": "2026-05-04T12:05:01Z"}), Reason.FUTURE_TIMESTAMP),
             (json.dumps(GOOD | {"version": 99}), Reason.NEWER_VERSION),
+            (json.dumps(GOOD | {"userId": "u\0"}), Reason.ABSURD_VALUE),
         ],
     )
     def test_names_the_reason(self, payload: str | None, reason: Reason) -> None:
