@@ -188,7 +188,8 @@ def _rows(source: duckdb.DuckDBPyRelation, name: str) -> pa.Table:
     ).to_arrow_table()
     for column, product_id, said in rows["unread"].drop_null().to_pylist()[:1]:
         raise InputError(
-            f"{name}: the {column} of product {product_id} is {said!r}, which is not {_MEANT[_OPTIONAL[column]]}"
+            f"{name} cannot be read as a catalogue: the {column} of product {product_id} is {said!r}, which is not "
+            f"{_MEANT[_OPTIONAL[column]]}"
         )
     named = rows.drop_columns("unread").filter(pc.not_equal(rows["product_id"], ""))
     if rows.num_rows and not named.num_rows:
