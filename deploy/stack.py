@@ -106,8 +106,7 @@ class Stack:
             if (address := self.supervisor.address(service)) != service.address:
                 raise StackError(
                     f"{service.name} runs at {address}, where it was started; to have it at {service.address}, "
-                    "stop it first: "
-                    f"`.venv/bin/python -m deploy down {service.name}`"
+                    f"stop it first: `.venv/bin/python -m deploy down {service.name}`"
                 )
 
     def _start(self, services: Sequence[Service], started: list[Service]) -> None:

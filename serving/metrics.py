@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import psutil
 from prometheus_client import Counter, Gauge, Histogram
 from prometheus_client.multiprocess import mark_process_dead
 
@@ -119,10 +119,9 @@ def forget_dead_workers(folder: Path) -> None:
         folder: where the processes of this service keep their metrics.
     """
     for pid in {int(file.stem.rpartition("_")[2]) for file in folder.glob("gauge_live*_*.db")}:
-        try:
-            os.kill(pid, 0)
-        except ProcessLookupError:
-            mark_process_dead(pid, str(folder))
+        if not psutil.pid_exists(pid):
+            with suppress(FileNotFoundError):  # another worker that starts as well was first
+                mark_process_dead(pid, str(folder))
 
 
 @contextmanager

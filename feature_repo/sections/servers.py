@@ -61,7 +61,7 @@ class ConnectSettings(Section):
     host: str = Field("127.0.0.1", description="address the worker's REST API listens on")
     port: Port = Field(8083, description="port of the worker's REST API")
     heap: str = Field("512m", description="Java heap of the worker")
-    timeout_seconds: PositiveFloat = Field(60.0, gt=0, description="how long to wait for a connector to run")
+    timeout_seconds: PositiveFloat = Field(60.0, description="how long to wait for a connector to run")
 
     @property
     def address(self) -> str:
@@ -158,4 +158,4 @@ class S3Settings(Section):
     )
     secret_key: SecretStr = Field(SecretStr(""), description="secret key; empty: AWS_SECRET_ACCESS_KEY")
     session_token: SecretStr = Field(SecretStr(""), description="token of temporary keys; empty: AWS_SESSION_TOKEN")
-    timeout_seconds: PositiveFloat = Field(5.0, gt=0, description="how long to wait for an answer before trying again")
+    timeout_seconds: PositiveFloat = Field(5.0, description="how long to wait for an answer before trying again")

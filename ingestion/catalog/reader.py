@@ -51,11 +51,7 @@ def read_file(path: Path, kind: str) -> pa.Table:
         # DuckDB takes a path for a pattern.
         source = _connection().sql(f"SELECT * FROM {_READERS[kind](path)}", params=[glob.escape(str(path))])
         return _rows(source, path.name)
-    except UnicodeDecodeError:
-        raise InputError(f"{path.name} cannot be read as a catalogue: it is not UTF-8") from None
-    except csv.Error as error:
-        raise InputError(f"{path.name} cannot be read as a catalogue: {error}") from None
-    except duckdb.Error as error:
+    except (UnicodeDecodeError, csv.Error, duckdb.Error) as error:
         # What follows is advice on DuckDB's own options.
         why = "; ".join(str(error).partition("\nPossible ")[0].split("\n"))
         raise InputError(f"{path.name} cannot be read as a catalogue: {why}") from None
@@ -70,25 +66,27 @@ def _read_csv(path: Path) -> str:
         names = next(csv.reader(file, delimiter=delimiter), [])
     if not names:
         raise InputError(f"{path.name} is empty")
-    columns = {name.strip() or f"column {number}": "VARCHAR" for number, name in enumerate(names, 1)}
-    if len(columns) < len(names):
+    columns = [name.strip() or f"column {number}" for number, name in enumerate(names, 1)]
+    if len(set(columns)) < len(columns):
         raise InputError(f"{path.name} has two columns of the same name; it has {', '.join(names)}")
     return (
         f"read_csv(?, auto_detect = false, header = true, delim = '{delimiter}', quote = '\"', escape = '\"', "
-        f"columns = {_struct(columns)})"
+        f"columns = {_as_text(columns)})"
     )
 
 
 def _read_json(_path: Path) -> str:
     """As text, like CSV; a number and a word may be the ids of two products of the same file."""
-    return f"read_json(?, columns = {_struct(dict.fromkeys(['product_id', *_OPTIONAL], 'VARCHAR'))})"
+    return f"read_json(?, columns = {_as_text(['product_id', *_OPTIONAL])})"
 
 
 _READERS = {"Parquet": lambda _path: "read_parquet(?)", "CSV": _read_csv, "JSON": _read_json}
 
 
-def _struct(columns: Mapping[str, str]) -> str:
-    return "{" + ", ".join(f"'{name.replace(chr(39), chr(39) * 2)}': '{kind}'" for name, kind in columns.items()) + "}"
+def _as_text(columns: Iterable[str]) -> str:
+    """These columns, for DuckDB's readers."""
+    quoted = (column.replace("'", "''") for column in columns)
+    return "{" + ", ".join(f"'{column}': 'VARCHAR'" for column in quoted) + "}"
 
 
 def data_files(table: DeltaTable) -> dict[str, int]:

@@ -6,7 +6,6 @@ the field, and the quarantine keeps it. So there is one judge of what is good.
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -20,6 +19,7 @@ from feature_repo.contract import ORDERED, is_timestamp, time_of
 from ingestion.collector.events import iso
 from ingestion.crm.config import Customers, OrderShape, Resource, Where
 from ingestion.exports.large_orders import fitted
+from ingestion.json_text import as_json
 
 _NOTHING: tuple[Any, ...] = (None, "", [], {})
 _NO = (False, 0, "false", "0")
@@ -99,7 +99,7 @@ def identified(name: str, kind: str, event: dict[str, Any]) -> dict[str, Any]:
 def _writable(value: Any, depth: int = 0) -> Any:
     """A value of an answer as JSON can be written: Python reads halves of emojis, numbers of any length and any depth, too."""
     if depth > _DEEPEST and isinstance(value, dict | list):
-        return json.dumps(value)
+        return as_json(value).decode()
     if isinstance(value, str):
         return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     if isinstance(value, int) and not -_BEYOND <= value < _BEYOND:

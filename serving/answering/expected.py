@@ -32,8 +32,7 @@ class Expected:
         now = self._clock()
         if now - self._doubted.setdefault(step, now) < _DOUBT_SECONDS:
             return False
-        self._doubted[step] = now
-        del self._means[step]
+        del self._doubted[step], self._means[step]
         return True
 
     def took(self, step: str, seconds: float) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from http import HTTPStatus
 from importlib.resources import files
 from typing import Any
 
@@ -103,7 +104,8 @@ def _lacks(scenario: str, needs: tuple[Need, ...]) -> Response:
 
 async def _http_problem(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    code, where = str(error.detail).lower().replace(" ", "_"), f"{request.method} {request.url.path}"
+    code = HTTPStatus(error.status_code).phrase.lower().replace(" ", "_")
+    where = f"{request.method} {request.url.path}"
     help_ = "; see /docs" if error.status_code in (404, 405) else ""
     return error_response(error.status_code, code, f"{where}: {error.detail}{help_}", headers=dict(error.headers or {}))
 

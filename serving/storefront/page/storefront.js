@@ -111,7 +111,7 @@ function showProduct(product) {
 function showCart() {
   $('cart-open').textContent = `Cart (${cart.length})`
   $('buy').disabled = !cart.length
-  $('cart-lines').replaceChildren(...(cart.length ? cart.map((product, place) => {
+  const lines = cart.map((product, place) => {
     const remove = element('button', { type: 'button', ariaLabel: `Remove ${title(product)}` }, 'Remove')
     remove.onclick = guarded(async () => {
       cart.splice(place, 1)
@@ -119,7 +119,9 @@ function showCart() {
       await send('Product Removed', product, { ...fields(product), quantity: 1 }, 'removed')
     })
     return element('p', {}, element('span', {}, title(product)), element('span', {}, price(product)), remove)
-  }) : [element('p', { className: 'faint' }, 'Nothing yet.')]), ...(cart.length ? [element('p', { className: 'total' }, element('span', {}, 'Together'), element('span', {}, total()))] : []))
+  })
+  const last = cart.length ? element('p', { className: 'total' }, element('span', {}, 'Together'), element('span', {}, total())) : element('p', { className: 'faint' }, 'Nothing yet.')
+  $('cart-lines').replaceChildren(...lines, last)
   keep(`storefront-cart ${who.id}`, cart)
 }
 
